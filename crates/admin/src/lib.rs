@@ -1,0 +1,1 @@
+//! The HTTP API an operator and the command line talk to.

@@ -1,0 +1,1 @@
+//! Configuration: layers, diagnosis with positions, resolved and validated types.

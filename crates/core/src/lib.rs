@@ -1,0 +1,27 @@
+//! The words every Moorline crate shares: ids, messages, account states, failure classes and delays.
+//!
+//! Nothing here does I/O, reads a clock or knows an actor library; everything is plain data and pure
+//! functions, so that it can be tested with tables.
+
+mod backoff;
+mod clock;
+mod failure;
+mod ids;
+mod message;
+mod pace;
+mod reason;
+mod secret;
+mod state;
+
+pub use backoff::{Backoff, RetryPolicy};
+pub use clock::{Clock, Monotonic, Timestamp};
+pub use failure::{Effect, Failure, FailureClass};
+pub use ids::{
+    AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint,
+    Generation, IdempotencyKey, InboxId, InvalidAccountId, MessageId, OutboxId, TurnId, UserId,
+};
+pub use message::{Chat, ChatKind, Identity, Inbound, Mention, Outbound, Receipt, Route, Sender, SenderKind};
+pub use pace::TokenBucket;
+pub use reason::{DropReason, HoldReason};
+pub use secret::Secret;
+pub use state::{AccountState, BlockReason, Cause, Evidence, IdentityState};

@@ -1,0 +1,2 @@
+//! The `moorline` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The actors: accounts, conversations, recovery, bus, and the handle to them.

@@ -1,0 +1,1 @@
+//! Supervised actix actors: contained panics, restarts with a fresh generation, restart intensity, ordered shutdown.

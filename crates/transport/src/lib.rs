@@ -1,0 +1,1 @@
+//! HTTP and WebSocket clients on awc: the only crate that knows awc.
