@@ -10,6 +10,7 @@ mod ids;
 mod message;
 mod pace;
 mod reason;
+mod schema;
 mod secret;
 mod state;
 
@@ -23,5 +24,6 @@ pub use ids::{
 pub use message::{Chat, ChatKind, Identity, Inbound, Mention, Outbound, Receipt, Route, Sender, SenderKind};
 pub use pace::TokenBucket;
 pub use reason::{DropReason, HoldReason};
+pub use schema::{AccountSettings, Field, FieldKind, Finding, Schema, Value};
 pub use secret::Secret;
 pub use state::{AccountState, BlockReason, Cause, Evidence, IdentityState};

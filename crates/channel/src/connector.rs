@@ -1,0 +1,145 @@
+//! The receiving half of a channel as a machine without I/O.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use moorline_core::{DedupeKey, EventId, Failure, Inbound, Monotonic};
+
+use crate::network::{HandshakeError, HttpRequest, HttpResponse, Message, NetworkError, WebSocketRequest};
+
+/// One life of a connection, from the first call to its end. A new attempt is a new machine: nothing of a lost
+/// connection leaks into the next.
+pub trait Connector {
+    /// What happened, and when; what is to be done about it, in order. After [`Effect::Finish`] the machine is
+    /// never stepped again.
+    fn step(&mut self, event: Event, now: Monotonic) -> Vec<Effect>;
+
+    /// When [`Event::Wake`] is wanted. Asked after every step.
+    fn wake_at(&self) -> Option<Monotonic>;
+
+    /// The longest silence that is not death, once the connection is open: how long the driver waits for the next
+    /// [`Output::Alive`] before it ends the connection (F-019). Asked after every step.
+    fn patience(&self) -> Duration;
+}
+
+/// Names a call of the machine, so that its completion can be told from others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u32);
+
+/// Names a delivery that the platform waits to have acknowledged; unique within one connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AckId(pub u64);
+
+/// What a machine is told.
+#[derive(Debug)]
+pub enum Event {
+    /// Begin. Always the first event, and only then.
+    Start,
+    /// A call is over.
+    Response {
+        /// Which.
+        id: RequestId,
+        /// How it ended.
+        result: Result<HttpResponse, NetworkError>,
+    },
+    /// The WebSocket is open.
+    Opened,
+    /// The WebSocket was not opened.
+    NotOpened(HandshakeError),
+    /// A message came in.
+    Frame(Message),
+    /// The WebSocket ended: by an error, or without one when the peer just went away.
+    Lost(Option<NetworkError>),
+    /// The moment of [`Connector::wake_at`] has come.
+    Wake,
+    /// A delivery is stored (acknowledge it), or could not be stored (refuse it, so that it comes again).
+    Verdict {
+        /// Which.
+        ack: AckId,
+        /// Stored?
+        stored: bool,
+    },
+    /// Ask the peer for a sign of life now.
+    Probe,
+    /// End in an orderly way: say goodbye, then [`Effect::Finish`].
+    Stop,
+}
+
+/// What a machine wants done.
+#[derive(Debug)]
+pub enum Effect {
+    /// Make a call.
+    Request {
+        /// Named in its completion.
+        id: RequestId,
+        /// The call.
+        request: HttpRequest,
+    },
+    /// Open the WebSocket. At most one in a machine's life.
+    Open(WebSocketRequest),
+    /// Send a message on it.
+    Send(Message),
+    /// Tell the runtime.
+    Emit(Output),
+    /// The connection is over; `None` after [`Event::Stop`].
+    Finish(Option<Failure>),
+}
+
+/// What the runtime is told.
+#[derive(Debug)]
+pub enum Output {
+    /// The transport is open. `connection` names it for the logs and is no credential.
+    Open {
+        /// The platform's name for the connection.
+        connection: String,
+    },
+    /// The platform showed that it is there: a frame of its protocol was received. The first one after
+    /// [`Output::Open`] makes the account ready.
+    Alive,
+    /// Store these, then answer with a [`Event::Verdict`].
+    Deliver {
+        /// Named in the verdict.
+        ack: AckId,
+        /// What was received, in order.
+        deliveries: Vec<Delivery>,
+        /// The cursor to store in the same commit (F-029).
+        cursor: Option<Cursor>,
+    },
+    /// An event arrived that is no message; it was acknowledged and needs nothing.
+    Notice {
+        /// The platform's name for the kind of event.
+        kind: String,
+    },
+    /// Something arrived that the protocol does not know; it was skipped and the connection goes on (F-037).
+    Skipped {
+        /// What it was.
+        why: String,
+    },
+}
+
+/// Something received that has to be stored before it may be acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Delivery {
+    /// A message.
+    Message(Box<Inbound>),
+    /// What should have been a message and cannot be parsed. Its bytes are kept.
+    Unreadable {
+        /// The delivery's id, or one made from its bytes.
+        event_id: EventId,
+        /// The keys under which it may come again.
+        dedupe: Vec<DedupeKey>,
+        /// The bytes received.
+        raw: Bytes,
+        /// What is wrong with them.
+        why: String,
+    },
+}
+
+/// Where a platform is to go on when it is asked next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which cursor.
+    pub kind: &'static str,
+    /// Its value.
+    pub value: String,
+}
