@@ -127,6 +127,9 @@ impl Generation {
     /// The first life.
     pub const FIRST: Self = Self(1);
 
+    /// No life comes after this one; fits a signed 64-bit column of a store.
+    pub const LAST: Self = Self(i64::MAX as u64);
+
     /// The life after this one.
     #[must_use]
     pub const fn next(self) -> Self {

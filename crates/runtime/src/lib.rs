@@ -1,1 +1,28 @@
-//! The actors: accounts, conversations, recovery, bus, and the handle to them.
+//! The actors: accounts, conversations, recovery and the bus, put together as one supervised tree.
+//!
+//! Everything runs on one arbiter. What must not be lost goes through the store first; messages between actors are
+//! hints. What is known of an account is on the [`Board`], where reading it costs nobody anything. From outside,
+//! all of it is a [`Handle`].
+
+mod access;
+mod accounts;
+mod board;
+mod bus;
+mod conversations;
+mod exit;
+mod handle;
+mod hosts;
+mod random;
+mod recovery;
+mod runtime;
+mod services;
+mod storage;
+
+pub use board::{AccountStatus, Board, IdentityStatus};
+pub use exit::ExitReason;
+pub use handle::{AccountView, CommandError, Enqueued, Handle, NotReady, Status, StoreStatus, Turns};
+pub use runtime::{ChildFactory, Options, Runtime, StartError};
+
+// What the admin child is made with, so that `admin` needs no edge to the crates below.
+pub use moorline_store::{Counts, OutboxState, StoreError};
+pub use moorline_supervision as supervision;

@@ -1,0 +1,213 @@
+//! The accounts: a dynamic one_for_one supervisor, one account supervisor each.
+
+mod account;
+mod call;
+mod connection;
+mod credentials;
+mod identity;
+mod lifecycle;
+mod outbox;
+
+pub(crate) use connection::{Connection, Drain, Probe};
+pub(crate) use credentials::{Credentials, millis};
+pub(crate) use identity::{IdentityProbe, ProbeNow};
+pub(crate) use outbox::{Flush, Outbox};
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use moorline_core::{
+    AccountId, AccountState, ChatId, ConversationId, IdempotencyKey, Outbound, OutboxId, Route,
+};
+use moorline_store::{NewReply, Op, Outcome, Tx};
+use moorline_supervision::{ChildExited, Directive, Env};
+use sha2::{Digest, Sha256};
+
+use crate::handle::CommandError;
+use crate::services::{Account, Services};
+use account::{AccountSupervisor, report};
+
+/// How long a connection may take to say goodbye before its account is stopped all the same.
+const GOODBYE: Duration = Duration::from_secs(3);
+
+/// Starts an account that is stopped. `false` when it runs already.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct StartAccount(pub(crate) AccountId);
+
+/// Stops an account and keeps it stopped until it is started. `false` when it is stopped already.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct StopAccount(pub(crate) AccountId);
+
+/// Gives every actor of an account a new life at once. `false` when the account is stopped.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct RestartAccount(pub(crate) AccountId);
+
+/// Asks an account for signs of life now. `false` when it is stopped.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(crate) struct ProbeAccount(pub(crate) AccountId);
+
+/// Puts a message into an account's outbox; answers with its number, and whether the key was used before.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(OutboxId, bool), CommandError>")]
+pub(crate) struct Enqueue {
+    pub(crate) account: AccountId,
+    pub(crate) to: ChatId,
+    pub(crate) text: String,
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+/// Starts, restarts and stops accounts.
+pub(crate) struct Accounts {
+    services: Rc<Services>,
+    env: Env,
+}
+
+impl Accounts {
+    pub(crate) fn new(services: Rc<Services>, env: Env) -> Self {
+        Self { services, env }
+    }
+
+    fn launch(&self, account: Rc<Account>) -> bool {
+        let spec =
+            AccountSupervisor::spec(Rc::clone(&self.services), account).shutdown(Duration::from_secs(10));
+        self.env.children.start(spec).is_ok()
+    }
+}
+
+impl Actor for Accounts {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.env.children.bind(ctx.address().recipient());
+        for account in self.services.accounts.all() {
+            // An operator's stop outlives a fault of this supervisor.
+            let stopped = self.services.board.account(&account.id).map(|status| status.state)
+                == Some(AccountState::Stopped);
+            if !stopped {
+                self.launch(account);
+            }
+        }
+    }
+}
+
+impl Handler<ChildExited> for Accounts {
+    type Result = Directive;
+
+    fn handle(&mut self, exited: ChildExited, _: &mut Context<Self>) -> Directive {
+        let directive = self.env.children.decide(&exited);
+        let account = exited.id.parse().ok().and_then(|id| self.services.accounts.get(&id));
+        if let Some(account) = account {
+            report(&self.services, &account, &exited, directive);
+        }
+        directive
+    }
+}
+
+impl Handler<StartAccount> for Accounts {
+    type Result = bool;
+
+    fn handle(&mut self, StartAccount(id): StartAccount, _: &mut Context<Self>) -> bool {
+        let Some(account) = self.services.accounts.get(&id) else { return false };
+        if self.env.children.contains(&id.to_string()) {
+            return false;
+        }
+        let now = self.services.clock.wall();
+        self.services.board.update(&id, |status| status.enter(AccountState::Connecting, now));
+        self.launch(account)
+    }
+}
+
+impl Handler<StopAccount> for Accounts {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, StopAccount(id): StopAccount, _: &mut Context<Self>) -> Self::Result {
+        let Some(account) = self.services.accounts.get(&id) else { return Box::pin(async { false }) };
+        let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
+        Box::pin(async move {
+            if !children.contains(&id.to_string()) {
+                return false;
+            }
+            // A connection that cannot say goodbye in time is dropped with its socket.
+            drop(tokio::time::timeout(GOODBYE, account.actors.connection.send(Drain)).await);
+            let stopped = children.stop(&id.to_string()).await;
+            let now = services.clock.wall();
+            services.board.update(&id, |status| {
+                status.enter(AccountState::Stopped, now);
+                (status.cause, status.next_attempt_at, status.attempt) = (None, None, 0);
+                status.evidence.connected_at = None;
+            });
+            tracing::info!(account = %id, actor = "accounts", state = %AccountState::Stopped, "stopped by an operator");
+            stopped
+        })
+    }
+}
+
+impl Handler<RestartAccount> for Accounts {
+    type Result = bool;
+
+    fn handle(&mut self, RestartAccount(id): RestartAccount, _: &mut Context<Self>) -> bool {
+        tracing::info!(account = %id, actor = "accounts", "restarted by an operator");
+        self.env.children.restart(&id.to_string())
+    }
+}
+
+impl Handler<ProbeAccount> for Accounts {
+    type Result = bool;
+
+    fn handle(&mut self, ProbeAccount(id): ProbeAccount, _: &mut Context<Self>) -> bool {
+        let Some(account) = self.services.accounts.get(&id) else { return false };
+        let connection = account.actors.connection.tell(Probe);
+        let identity = account.actors.identity.tell(ProbeNow);
+        connection || identity
+    }
+}
+
+impl Handler<Enqueue> for Accounts {
+    type Result = ResponseFuture<Result<(OutboxId, bool), CommandError>>;
+
+    fn handle(&mut self, message: Enqueue, _: &mut Context<Self>) -> Self::Result {
+        let services = Rc::clone(&self.services);
+        Box::pin(async move {
+            let account = services
+                .accounts
+                .get(&message.account)
+                .ok_or_else(|| CommandError::UnknownAccount(message.account.clone()))?;
+            let route = Route { chat: message.to.clone(), reply_to: None, in_thread: false };
+            let reply = NewReply {
+                conversation: ConversationId::new(message.to.as_str()),
+                outbound: Outbound { route, text: message.text },
+                key: send_key(&services, &account.id, message.key),
+            };
+            let tx = Tx::under(&account.lease, services.clock.wall(), [Op::Enqueue { reply }]);
+            match services.store.commit(tx).await?.first() {
+                Some(Outcome::Applied(row)) => {
+                    account.actors.outbox.tell(Flush);
+                    Ok((OutboxId::new(*row), false))
+                }
+                Some(Outcome::Duplicate(row)) => Ok((OutboxId::new(*row), true)),
+                _ => Err(CommandError::Busy),
+            }
+        })
+    }
+}
+
+/// The platform's key for an operator's message: a digest of the operator's own key, which may be longer than a
+/// platform takes and means something within this account only; without one, a key nobody used before.
+fn send_key(services: &Services, account: &AccountId, given: Option<IdempotencyKey>) -> IdempotencyKey {
+    let source = match given {
+        Some(key) => format!("send/{account}/{key}"),
+        None => format!("send/{}/{}", services.boot, services.random.number()),
+    };
+    key_of(&source)
+}
+
+/// 32 hexadecimal digits that stand for `source`; short enough for every platform's idempotency key.
+pub(crate) fn key_of(source: &str) -> IdempotencyKey {
+    let digest = Sha256::digest(source);
+    IdempotencyKey::new(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
+}

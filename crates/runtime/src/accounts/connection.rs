@@ -1,0 +1,456 @@
+//! The connection of one account: carries [`Lifecycle`] out. It tries for ever, one connection at a time, and what
+//! it says about itself on the board comes from received frames only (G5, G14).
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
+use moorline_core::{AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, Route};
+use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
+use moorline_supervision::Env;
+use tokio::sync::{mpsc, oneshot};
+
+use super::credentials::millis;
+use super::identity::JudgeHeld;
+use super::lifecycle::{Lifecycle, Recovered, Setback};
+use crate::access::{self, Facts};
+use crate::conversations::Wake;
+use crate::services::{Account, Services};
+
+/// How long a delivery may wait for the store before it is refused in the protocol's own way (design §3 rule 8).
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a driver may have told us that we have not handled yet.
+const OUTPUTS: usize = 256;
+
+/// What we may have told a driver that it has not handled yet.
+const COMMANDS: usize = 64;
+
+/// Show a sign of life, or, while waiting to try again, try now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Probe;
+
+/// End the connection in an orderly way and stay down; answered when it is closed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Drain;
+
+/// Keeps one account connected.
+pub(crate) struct Connection {
+    services: Rc<Services>,
+    account: Rc<Account>,
+    env: Env,
+    life: Lifecycle,
+    attempt: Option<Attempt>,
+    retry: Option<SpawnHandle>,
+    /// Counts attempts, so that what a finished one still has to say is not taken for news of the next.
+    attempts: u64,
+    draining: Vec<oneshot::Sender<()>>,
+    drained: bool,
+}
+
+/// The connection there is, from its first call to its end.
+struct Attempt {
+    number: u64,
+    commands: mpsc::Sender<Command>,
+    open: bool,
+}
+
+/// Something a driver said, with the attempt it belongs to.
+struct Said {
+    attempt: u64,
+    output: Output,
+}
+
+/// A commit that stored deliveries, or did not.
+struct Stored {
+    result: Result<Vec<Outcome>, StoreError>,
+    verdicts: Vec<(ConversationId, Verdict)>,
+}
+
+impl Connection {
+    pub(crate) fn new(services: Rc<Services>, account: Rc<Account>, env: Env) -> Self {
+        let life = Lifecycle::new(account.retry, services.clock.now());
+        Self {
+            services,
+            account,
+            env,
+            life,
+            attempt: None,
+            retry: None,
+            attempts: 0,
+            draining: Vec::new(),
+            drained: false,
+        }
+    }
+
+    /// Begins an attempt as soon as the host's pace allows.
+    fn connect(&mut self, ctx: &mut Context<Self>) {
+        if self.attempt.is_some() || self.drained {
+            return;
+        }
+        self.cancel_retry(ctx);
+        let wait = self.services.hosts.admit(self.account.plan.host(), self.services.clock.now());
+        if wait.is_zero() {
+            self.open(ctx);
+        } else {
+            self.retry = Some(ctx.run_later(wait, |this, ctx| {
+                this.retry = None;
+                this.open(ctx);
+            }));
+        }
+    }
+
+    fn open(&mut self, ctx: &mut Context<Self>) {
+        self.attempts += 1;
+        let number = self.attempts;
+        self.life.started();
+        self.services.board.update(&self.account.id, |status| status.next_attempt_at = None);
+        let (commands, command_rx) = mpsc::channel(COMMANDS);
+        let (output_tx, outputs) = mpsc::channel(OUTPUTS);
+        self.attempt = Some(Attempt { number, commands, open: false });
+        let heard = futures_util::stream::unfold(outputs, move |mut outputs| async move {
+            let output = outputs.recv().await?;
+            Some((Said { attempt: number, output }, outputs))
+        });
+        ctx.add_stream(Box::pin(heard));
+        let guard = self.env.in_flight.enter();
+        let driving = drive(
+            self.account.plan.connector(),
+            self.services.network.clone(),
+            self.services.clock.clone(),
+            command_rx,
+            output_tx,
+        );
+        let driving = actix::fut::wrap_future(async move {
+            let ended = driving.await;
+            drop(guard);
+            ended
+        });
+        ctx.spawn(driving.map(|ended, this: &mut Self, ctx| this.ended(ended, ctx)));
+    }
+
+    fn ended(&mut self, ended: Ended, ctx: &mut Context<Self>) {
+        self.attempt = None;
+        match ended {
+            Ended::Failed(failure) if !self.drained => self.failed(&failure, ctx),
+            Ended::Stopped if !self.drained => {
+                self.failed(&Failure::transient("the connection was ended"), ctx)
+            }
+            Ended::Failed(_) | Ended::Stopped => self.gone(),
+        }
+    }
+
+    fn gone(&mut self) {
+        self.services.board.update(&self.account.id, |status| {
+            status.enter(AccountState::Stopped, self.services.clock.wall());
+            (status.cause, status.next_attempt_at, status.attempt) = (None, None, 0);
+        });
+        self.services.publish(&self.account.id, self.env.generation, AccountState::Stopped);
+        for waiter in self.draining.drain(..) {
+            // A waiter that is gone needs no answer.
+            waiter.send(()).ok();
+        }
+    }
+
+    fn failed(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
+        let was = self.life.state();
+        let setback = self.life.failed(failure, self.services.clock.now(), self.services.random.unit());
+        self.log_setback(was, &setback, failure);
+        let next_attempt_at = Some(self.services.clock.wall() + setback.wait);
+        self.services.board.update(&self.account.id, |status| {
+            status.enter(setback.state, self.services.clock.wall());
+            status.cause = Some(setback.cause.clone());
+            status.blocked = setback.blocked;
+            status.attempt = setback.attempt;
+            status.next_attempt_at = next_attempt_at;
+            status.evidence.connected_at = None;
+        });
+        self.services.publish(&self.account.id, self.env.generation, setback.state);
+        self.retry_after(setback, ctx);
+    }
+
+    /// Waits, or until another account's connection to the same host became ready: then the host is back, and
+    /// waiting longer would only keep this account deaf. That is for accounts that merely lost their connection;
+    /// one whose credentials were refused has its own reasons. A random fraction of a second keeps them apart.
+    fn retry_after(&mut self, setback: Setback, ctx: &mut Context<Self>) {
+        let waiting = tokio::time::sleep(setback.wait);
+        let shared_fate = setback.state == AccountState::Reconnecting && setback.attempt > 1;
+        let recovered = self.services.hosts.next_success(self.account.plan.host());
+        let spread = Duration::from_secs(1).mul_f64(self.services.random.unit());
+        let waiting = actix::fut::wrap_future(async move {
+            tokio::select! {
+                () = waiting => {}
+                () = async { recovered.await; tokio::time::sleep(spread).await }, if shared_fate => {}
+            }
+        });
+        self.retry = Some(ctx.spawn(waiting.map(|(), this: &mut Self, ctx| {
+            this.retry = None;
+            this.connect(ctx);
+        })));
+    }
+
+    fn cancel_retry(&mut self, ctx: &mut Context<Self>) {
+        if let Some(retry) = self.retry.take() {
+            ctx.cancel_future(retry);
+        }
+    }
+
+    fn heard(&mut self, said: Said, ctx: &mut Context<Self>) {
+        let current = self.attempt.as_ref().is_some_and(|attempt| attempt.number == said.attempt);
+        match said.output {
+            Output::Open { connection } if current => self.opened(&connection),
+            Output::Alive if current => self.alive(),
+            Output::Open { .. } | Output::Alive => {}
+            Output::Deliver { ack, deliveries, cursor } => {
+                // Stored even when its connection is over by now: it comes again, and is then known.
+                let commands =
+                    self.attempt.as_ref().filter(|_| current).map(|attempt| attempt.commands.clone());
+                self.deliver(ack, deliveries, cursor, commands, ctx);
+            }
+            Output::Notice { kind } => {
+                self.event_arrived();
+                tracing::debug!(account = %self.account.id, actor = "connection", kind, "event that needs nothing");
+            }
+            Output::Skipped { why } => {
+                self.services.board.update(&self.account.id, |status| status.skipped += 1);
+                tracing::warn!(account = %self.account.id, actor = "connection", generation = %self.env.generation, "skipped what cannot be read: {why}");
+            }
+        }
+    }
+
+    fn opened(&mut self, connection: &str) {
+        if let Some(attempt) = &mut self.attempt {
+            attempt.open = true;
+        }
+        tracing::debug!(account = %self.account.id, actor = "connection", generation = %self.env.generation, connection, "open, waiting for a sign of life");
+        let now = self.services.clock.wall();
+        self.services.board.update(&self.account.id, |status| status.evidence.connected_at = Some(now));
+    }
+
+    fn alive(&mut self) {
+        let now = self.services.clock.wall();
+        self.services.board.update(&self.account.id, |status| status.evidence.last_frame_at = Some(now));
+        // A frame before the transport is open is no sign that it is.
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.open)
+            && let Some(recovered) = self.life.alive(self.services.clock.now())
+        {
+            self.ready(recovered);
+        }
+    }
+
+    fn ready(&mut self, recovered: Recovered) {
+        let Recovered { from, after, attempts } = recovered;
+        let (account, generation) = (&self.account.id, self.env.generation);
+        let (after_ms, state) = (millis(after), AccountState::Ready);
+        match from {
+            AccountState::Connecting => {
+                tracing::info!(account = %account, actor = "connection", %generation, %state, %from, after_ms, attempts, "ready");
+            }
+            _ => {
+                tracing::info!(account = %account, actor = "connection", %generation, %state, %from, after_ms, attempts, "reconnected");
+            }
+        }
+        self.services
+            .board
+            .update(account, |status| status.enter(AccountState::Ready, self.services.clock.wall()));
+        self.services.hosts.succeeded(self.account.plan.host());
+        self.services.publish(account, generation, AccountState::Ready);
+    }
+
+    fn event_arrived(&self) {
+        let now = self.services.clock.wall();
+        self.services.board.update(&self.account.id, |status| status.evidence.last_event_at = Some(now));
+    }
+
+    /// Stores what was received with the verdict on it, in one commit, and answers the platform when that is on disk.
+    fn deliver(
+        &mut self,
+        ack: moorline_channel::AckId,
+        deliveries: Vec<Delivery>,
+        cursor: Option<Cursor>,
+        commands: Option<mpsc::Sender<Command>>,
+        ctx: &mut Context<Self>,
+    ) {
+        self.event_arrived();
+        let us = self.services.board.own_id(&self.account.id);
+        let messages: Vec<NewMessage> = deliveries
+            .into_iter()
+            .map(|delivery| match delivery {
+                Delivery::Message(message) => {
+                    let facts = Facts::from(&*message);
+                    let verdict = access::judge(&self.account.access, us.as_ref(), &facts);
+                    let context = serde_json::to_string(&facts).unwrap_or_default();
+                    NewMessage::new(*message, context, verdict)
+                }
+                Delivery::Unreadable { event_id, dedupe, raw, why } => {
+                    tracing::error!(account = %self.account.id, actor = "connection", event = %event_id, "delivery cannot be read, its bytes are kept: {why}");
+                    unreadable(event_id, dedupe, raw)
+                }
+            })
+            .collect();
+        let verdicts = messages.iter().map(|m| (m.conversation.clone(), m.verdict)).collect();
+        self.log_drops(&messages);
+        let cursor = cursor.map(|cursor| Op::SetCursor { kind: cursor.kind.to_owned(), value: cursor.value });
+        let ops = messages.into_iter().map(|message| Op::Receive { message }).chain(cursor);
+        let mut commit =
+            self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), ops));
+        let storing = actix::fut::wrap_future(async move {
+            let answer = tokio::time::timeout(STORE_PATIENCE, &mut commit).await;
+            let stored = matches!(&answer, Ok(Ok(outcomes)) if outcomes.iter().all(|o| o.is_done()));
+            if let Some(commands) = commands {
+                // A connection that is over needs no verdict: the platform delivers again.
+                drop(commands.send(Command::Verdict { ack, stored }).await);
+            }
+            let result = match answer {
+                Ok(result) => result,
+                // Refused, but the store may still take it; then it must be answered although it comes again.
+                Err(_) => commit.await,
+            };
+            Stored { result, verdicts }
+        });
+        ctx.spawn(storing.map(|stored, this: &mut Self, _| this.stored(stored)));
+    }
+
+    fn stored(&mut self, stored: Stored) {
+        let outcomes = match stored.result {
+            Ok(outcomes) => outcomes,
+            Err(error) => {
+                tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {error}");
+                return;
+            }
+        };
+        for (outcome, (conversation, verdict)) in outcomes.into_iter().zip(stored.verdicts) {
+            match (outcome, verdict) {
+                (Outcome::Applied(_), Verdict::Allow) => {
+                    self.services.conversations.tell(Wake { account: self.account.id.clone(), conversation });
+                }
+                (Outcome::Applied(_), Verdict::Hold(HoldReason::Identity)) => {
+                    // The identity may have become known while this was on its way to the store.
+                    self.account.actors.identity.tell(JudgeHeld);
+                }
+                (Outcome::Fenced | Outcome::Conflict, _) => {
+                    tracing::error!(account = %self.account.id, actor = "connection", "delivery refused: another process has taken this account over");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn log_drops(&self, messages: &[NewMessage]) {
+        for message in messages {
+            let (action, reason) = match message.verdict {
+                Verdict::Allow => continue,
+                Verdict::Drop(reason) => ("dropped", reason.as_str()),
+                Verdict::Hold(reason) => ("held", reason.as_str()),
+            };
+            tracing::info!(account = %self.account.id, chat = %message.chat.id, message = message.message_id.as_ref().map(tracing::field::display), reason, "message {action}");
+        }
+    }
+
+    fn log_setback(&self, was: AccountState, setback: &Setback, failure: &Failure) {
+        let (account, generation) = (&self.account.id, self.env.generation);
+        let (state, attempt, next_in_ms) = (setback.state, setback.attempt, millis(setback.wait));
+        let code = failure.code.as_deref();
+        if was == AccountState::Ready {
+            tracing::warn!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "connection lost: {}", failure.message);
+        } else {
+            tracing::warn!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "not connected: {}", failure.message);
+        }
+    }
+}
+
+/// A row for what cannot be parsed: kept with its bytes, counted, never answered (F-037).
+fn unreadable(
+    event_id: moorline_core::EventId,
+    dedupe: Vec<moorline_core::DedupeKey>,
+    raw: bytes::Bytes,
+) -> NewMessage {
+    let nowhere = ChatId::new("");
+    NewMessage {
+        event_id,
+        dedupe,
+        conversation: ConversationId::new(""),
+        chat: Chat { id: nowhere.clone(), kind: ChatKind::Direct },
+        message_id: None,
+        route: Route { chat: nowhere, reply_to: None, in_thread: false },
+        text: String::new(),
+        context: String::new(),
+        written_at: None,
+        raw,
+        verdict: Verdict::Drop(moorline_core::DropReason::Unreadable),
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let now = self.services.clock.wall();
+        self.services.board.update(&self.account.id, |status| {
+            status.generation = self.env.generation;
+            status.enter(AccountState::Connecting, now);
+            (status.cause, status.next_attempt_at, status.attempt) = (None, None, 1);
+        });
+        self.services.publish(&self.account.id, self.env.generation, AccountState::Connecting);
+        self.connect(ctx);
+    }
+}
+
+impl StreamHandler<Said> for Connection {
+    fn handle(&mut self, said: Said, ctx: &mut Context<Self>) {
+        self.heard(said, ctx);
+    }
+
+    /// The end of one attempt's outputs is not the end of the actor.
+    fn finished(&mut self, _: &mut Context<Self>) {}
+}
+
+impl Handler<Probe> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Probe, ctx: &mut Context<Self>) {
+        match &self.attempt {
+            // A full queue means that the driver has plenty to do, and that it lives.
+            Some(attempt) => drop(attempt.commands.try_send(Command::Probe)),
+            None => self.connect(ctx),
+        }
+    }
+}
+
+impl Handler<Drain> for Connection {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Drain, ctx: &mut Context<Self>) -> Self::Result {
+        self.drained = true;
+        self.cancel_retry(ctx);
+        let (waiter, closed) = oneshot::channel();
+        self.draining.push(waiter);
+        match &self.attempt {
+            Some(attempt) => {
+                let commands = attempt.commands.clone();
+                ctx.spawn(actix::fut::wrap_future(async move { drop(commands.send(Command::Stop).await) }));
+            }
+            None => self.gone(),
+        }
+        Box::pin(async { drop(closed.await) })
+    }
+}
+
+/// Whatever ends this actor, its socket is gone with it: the board must not go on saying otherwise.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let now = self.services.clock.wall();
+        let generation = self.env.generation;
+        self.services.board.update(&self.account.id, |status| {
+            if status.generation == generation
+                && matches!(status.state, AccountState::Ready | AccountState::Connecting)
+            {
+                status.enter(AccountState::Reconnecting, now);
+                status.evidence.connected_at = None;
+            }
+        });
+    }
+}

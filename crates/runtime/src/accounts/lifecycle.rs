@@ -1,0 +1,171 @@
+//! The life of an account's connection as a pure machine: states, attempts and delays (design §4).
+
+use std::time::Duration;
+
+use moorline_core::{AccountState, BlockReason, Cause, Failure, Monotonic, RetryPolicy};
+
+/// Where the connection stands and what the next failure will cost.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    policy: RetryPolicy,
+    state: AccountState,
+    /// Counts failures for the back-off; starts over only after `reset_after` in Ready, so that a flapping
+    /// connection backs off although it succeeds now and then (F-003).
+    failures: u32,
+    /// Attempts since the connection was last ready.
+    attempts: u32,
+    ready_since: Option<Monotonic>,
+    down_since: Monotonic,
+}
+
+/// The connection became ready.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Recovered {
+    /// The state before.
+    pub(crate) from: AccountState,
+    /// How long it was not ready.
+    pub(crate) after: Duration,
+    /// How many attempts it took.
+    pub(crate) attempts: u32,
+}
+
+/// The connection ended or was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setback {
+    /// The state now.
+    pub(crate) state: AccountState,
+    /// Why, typed.
+    pub(crate) cause: Cause,
+    /// Why an operator has to act, if one has to.
+    pub(crate) blocked: Option<BlockReason>,
+    /// How long to wait before the next attempt.
+    pub(crate) wait: Duration,
+    /// The number of the next attempt.
+    pub(crate) attempt: u32,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(policy: RetryPolicy, now: Monotonic) -> Self {
+        Self {
+            policy,
+            state: AccountState::Connecting,
+            failures: 0,
+            attempts: 0,
+            ready_since: None,
+            down_since: now,
+        }
+    }
+
+    pub(crate) fn state(&self) -> AccountState {
+        self.state
+    }
+
+    /// An attempt begins.
+    pub(crate) fn started(&mut self) {
+        self.attempts = self.attempts.saturating_add(1);
+    }
+
+    /// The platform showed that it is there; `Some` when that made the connection ready.
+    pub(crate) fn alive(&mut self, now: Monotonic) -> Option<Recovered> {
+        if self.state == AccountState::Ready {
+            return None;
+        }
+        let recovered = Recovered { from: self.state, after: now - self.down_since, attempts: self.attempts };
+        self.state = AccountState::Ready;
+        self.ready_since = Some(now);
+        self.attempts = 0;
+        Some(recovered)
+    }
+
+    /// The connection failed. `unit` is drawn from `0.0..1.0`.
+    pub(crate) fn failed(&mut self, failure: &Failure, now: Monotonic, unit: f64) -> Setback {
+        if let Some(since) = self.ready_since.take() {
+            self.down_since = now;
+            if now - since >= self.policy.transient.reset_after {
+                self.failures = 0;
+            }
+        }
+        self.failures = self.failures.saturating_add(1);
+        let blocked = BlockReason::of(failure.class);
+        self.state = if blocked.is_some() { AccountState::Blocked } else { AccountState::Reconnecting };
+        Setback {
+            state: self.state,
+            cause: Cause::from(failure),
+            blocked,
+            wait: self.policy.delay(failure, self.failures, unit),
+            attempt: self.attempts.saturating_add(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use moorline_core::FailureClass;
+
+    use super::*;
+
+    fn at(secs: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(secs))
+    }
+
+    fn lost() -> Failure {
+        Failure::transient("lost")
+    }
+
+    #[test]
+    fn two_hundred_refusals_are_followed_by_a_two_hundred_and_first_attempt_f001() {
+        let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+        let mut now = at(0);
+        for _ in 0..200 {
+            life.started();
+            let setback = life.failed(&lost(), now, 0.5);
+            assert_eq!(setback.state, AccountState::Reconnecting);
+            assert!(setback.wait <= Duration::from_secs(60));
+            now = now + setback.wait;
+        }
+        life.started();
+        let recovered = life.alive(now).unwrap();
+        assert_eq!((recovered.attempts, recovered.after), (201, now - at(0)));
+    }
+
+    #[test]
+    fn a_flapping_connection_backs_off_although_it_succeeds_f003() {
+        let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+        let mut waits = Vec::new();
+        for round in 0..8 {
+            life.started();
+            assert!(life.alive(at(round)).is_some());
+            waits.push(life.failed(&lost(), at(round), 1.0).wait.as_secs());
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_minute_in_ready_makes_the_next_failure_the_first_again() {
+        let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+        for _ in 0..5 {
+            life.failed(&lost(), at(0), 1.0);
+        }
+        life.alive(at(100));
+        assert_eq!(life.failed(&lost(), at(160), 1.0).wait, Duration::from_secs(1));
+        life.alive(at(200));
+        assert_eq!(life.failed(&lost(), at(259), 1.0).wait, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn only_what_an_operator_can_mend_blocks_f006() {
+        for class in FailureClass::ALL {
+            let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+            let setback = life.failed(&Failure::new(class, "x"), at(0), 0.0);
+            let blocks = matches!(
+                class,
+                FailureClass::Conflict
+                    | FailureClass::Credentials
+                    | FailureClass::Permission
+                    | FailureClass::NeedsLogin
+            );
+            assert_eq!(setback.state == AccountState::Blocked, blocks, "{class}");
+            assert_eq!(setback.blocked.is_some(), blocks, "{class}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The outbox of one account: every message is claimed in the store before it is sent, carries the same key in every
+//! attempt, and is settled with what the platform said (G3, G4, F-053…F-059).
+//!
+//! Sending does not depend on the state of the connection (G10): a channel that is not ready makes its failures
+//! transient ones, and ChannelReady ends the wait at once (F-058).
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use moorline_core::{
+    AccountState, ConversationId, Effect, Failure, FailureClass, Generation, Receipt, Timestamp,
+};
+use moorline_store::{Claim, Op, OutboxRow, OutboxState, Outcome, SendResult, StoreError, Tx};
+use moorline_supervision::Env;
+
+use super::call::with_token;
+use super::credentials::millis;
+use crate::bus::{self, AccountChanged};
+use crate::services::{Account, Services};
+
+/// Conversations that are sent to at the same time; within one conversation it is one message after the other.
+const PARALLEL: usize = 16;
+
+/// How long to wait before a store that refused is asked again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// There is something to send. A hint: what is to be sent is in the store.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Flush;
+
+/// Sends one account's messages.
+pub(crate) struct Outbox {
+    services: Rc<Services>,
+    account: Rc<Account>,
+    env: Env,
+    /// Set once what an earlier life left in `sending` is marked unknown; nothing is sent before.
+    settled: bool,
+    busy: BTreeSet<ConversationId>,
+    looking: bool,
+    look_again: bool,
+    /// Set by ChannelReady: rows that wait after a transient failure need not wait any longer.
+    hurry: bool,
+    timer: Option<SpawnHandle>,
+}
+
+impl Outbox {
+    pub(crate) fn new(services: Rc<Services>, account: Rc<Account>, env: Env) -> Self {
+        Self {
+            services,
+            account,
+            env,
+            settled: false,
+            busy: BTreeSet::new(),
+            looking: false,
+            look_again: false,
+            hurry: false,
+            timer: None,
+        }
+    }
+
+    /// Marks as unknown what earlier lives of this actor left in `sending`. It is done by the life that follows,
+    /// before it sends anything, so that no row is ever claimed twice.
+    fn settle_earlier(&mut self, ctx: &mut Context<Self>) {
+        let earlier = Generation::new(self.env.generation.get().saturating_sub(1));
+        let op = Op::InterruptSends { generation: earlier };
+        let commit =
+            self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), [op]));
+        ctx.spawn(actix::fut::wrap_future(commit).map(|result, this: &mut Self, ctx| match result {
+            Ok(outcomes) => {
+                if let Some(Outcome::Applied(n @ 1..)) = outcomes.first() {
+                    tracing::warn!(account = %this.account.id, actor = "outbox", rows = n, "sends of an earlier life have an unknown outcome and are repeated with their keys");
+                }
+                this.settled = true;
+                this.look(ctx);
+            }
+            Err(error) => {
+                tracing::warn!(account = %this.account.id, actor = "outbox", "the store refused, trying again: {error}");
+                ctx.run_later(STORE_RETRY, Self::settle_earlier);
+            }
+        }));
+    }
+
+    /// Looks at the head of every conversation and sends those whose time has come.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if !self.settled {
+            return;
+        }
+        if self.looking {
+            self.look_again = true;
+            return;
+        }
+        self.looking = true;
+        let limit = u32::try_from(PARALLEL * 2 + self.busy.len()).unwrap_or(u32::MAX);
+        let heads = self.services.store.outbox_heads(&self.account.id, limit);
+        ctx.spawn(actix::fut::wrap_future(heads).map(|heads, this: &mut Self, ctx| {
+            this.looking = false;
+            match heads {
+                Ok(heads) => this.dispatch(heads, ctx),
+                Err(error) => {
+                    tracing::warn!(account = %this.account.id, actor = "outbox", "outbox not read, trying again: {error}");
+                    this.look_later(STORE_RETRY, ctx);
+                }
+            }
+            if std::mem::take(&mut this.look_again) {
+                this.look(ctx);
+            }
+        }));
+    }
+
+    fn dispatch(&mut self, heads: Vec<OutboxRow>, ctx: &mut Context<Self>) {
+        let now = self.services.clock.wall();
+        let hurry = std::mem::take(&mut self.hurry);
+        let mut next_due = None;
+        for row in heads {
+            if self.busy.contains(&row.conversation) || row.state == OutboxState::Sending {
+                continue;
+            }
+            if row.not_before > now && !hurry {
+                next_due = Some(next_due.map_or(row.not_before, |due: Timestamp| due.min(row.not_before)));
+            } else if self.busy.len() < PARALLEL {
+                self.send(row, ctx);
+            } else {
+                // Whoever finishes looks again.
+                break;
+            }
+        }
+        if let Some(due) = next_due {
+            self.look_later(due.since(now).max(Duration::from_millis(1)), ctx);
+        }
+    }
+
+    fn look_later(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if let Some(timer) = self.timer.take() {
+            ctx.cancel_future(timer);
+        }
+        self.timer = Some(ctx.run_later(wait, |this, ctx| {
+            this.timer = None;
+            this.look(ctx);
+        }));
+    }
+
+    fn send(&mut self, row: OutboxRow, ctx: &mut Context<Self>) {
+        self.busy.insert(row.conversation.clone());
+        let claim = Claim { epoch: self.account.lease.epoch, generation: self.env.generation };
+        let guard = self.env.in_flight.enter();
+        let conversation = row.conversation.clone();
+        let sending = deliver(Rc::clone(&self.services), Rc::clone(&self.account), row, claim);
+        let sending = actix::fut::wrap_future(async move {
+            sending.await;
+            drop(guard);
+        });
+        ctx.spawn(sending.map(move |(), this: &mut Self, ctx| {
+            this.busy.remove(&conversation);
+            this.look(ctx);
+        }));
+    }
+}
+
+/// Claims, sends and settles one row, then keeps its conversation busy for as long as the platform's pace asks.
+async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) {
+    let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
+    match services.store.commit(under(Op::ClaimSend { outbox: row.id, claim })).await {
+        Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
+        // Somebody settled or claimed it meanwhile: nothing to do.
+        Ok(_) => return,
+        Err(error) => {
+            tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
+            tokio::time::sleep(STORE_RETRY).await;
+            return;
+        }
+    }
+    let began = services.clock.now();
+    let sender = account.plan.sender();
+    let answer = with_token(Rc::clone(&account), |token| {
+        sender.send(Rc::clone(&services.network.http), token, &row.outbound, &row.key)
+    })
+    .await;
+    let result = judge(&services, &account, &row, answer);
+    let sent = matches!(result, SendResult::Sent { .. });
+    // The platform may have the message: what became of it must reach the store, however long that takes.
+    while let Err(error) =
+        services.store.commit(under(Op::SettleSend { outbox: row.id, claim, result: result.clone() })).await
+    {
+        if matches!(error, StoreError::Failed(_)) {
+            return;
+        }
+        tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "outcome not stored, trying again: {error}");
+        tokio::time::sleep(STORE_RETRY).await;
+    }
+    if sent {
+        services
+            .board
+            .update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
+        let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
+        tokio::time::sleep(pace.saturating_sub(services.clock.now() - began)).await;
+    }
+}
+
+/// What an answer of the platform means for the row.
+fn judge(
+    services: &Services,
+    account: &Account,
+    row: &OutboxRow,
+    answer: Result<Receipt, Failure>,
+) -> SendResult {
+    let failure = match answer {
+        Ok(receipt) => {
+            tracing::info!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, message = %receipt.message_id, attempts = row.attempts + 1, "sent");
+            return SendResult::Sent { message_id: receipt.message_id };
+        }
+        Err(failure) => failure,
+    };
+    if failure.class == FailureClass::Rejected {
+        tracing::error!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, code = failure.code, "never to be sent, kept as a dead letter: {failure}");
+        return SendResult::Dead { error: failure.to_string() };
+    }
+    let wait = account.retry.delay(&failure, row.attempts + 1, services.random.unit());
+    let error = failure.to_string();
+    tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, class = %failure.class, attempt = row.attempts + 1, next_in_ms = millis(wait), "not sent: {error}");
+    match failure.effect {
+        Effect::None => SendResult::Retry { wait, error },
+        Effect::Unknown => SendResult::Unknown { wait, error },
+    }
+}
+
+impl Actor for Outbox {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.settle_earlier(ctx);
+        bus::follow(&self.services.bus, Some(self.account.id.clone()), ctx);
+    }
+}
+
+impl Handler<Flush> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<AccountChanged> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
+        if event.state == AccountState::Ready {
+            self.hurry = true;
+            self.look(ctx);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The board: what every account last said about itself, for whoever wants to look.
+//!
+//! Actors write their own part when something happens to them; readers get copies. Nobody who looks ever waits in
+//! an actor's mailbox, so the status is there also while the runtime is busy (F-081). Nothing here is derived from
+//! configuration or from a task's existence (G14).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use moorline_core::{
+    AccountId, AccountState, BlockReason, Cause, Evidence, Generation, Identity, IdentityState, Timestamp,
+    UserId,
+};
+use parking_lot::RwLock;
+use serde::Serialize;
+
+/// Shared by all actors and readers; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Board {
+    accounts: Arc<RwLock<BTreeMap<AccountId, AccountStatus>>>,
+    turns: Arc<AtomicU32>,
+}
+
+/// One account, as last reported.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AccountStatus {
+    /// The account.
+    pub id: AccountId,
+    /// Its channel.
+    pub channel: String,
+    /// Where its connection stands.
+    pub state: AccountState,
+    /// Since when.
+    pub since: Timestamp,
+    /// The life of its connection actor.
+    pub generation: Generation,
+    /// Why it is not ready.
+    pub cause: Option<Cause>,
+    /// Why an operator has to act.
+    pub blocked: Option<BlockReason>,
+    /// The number of the attempt under way or waited for; 0 while ready.
+    pub attempt: u32,
+    /// When the next attempt begins.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Who we are there.
+    pub identity: IdentityStatus,
+    /// Signs of life.
+    pub evidence: Evidence,
+    /// Frames and answers that could not be read since the process started.
+    pub skipped: u64,
+}
+
+/// What is known of an account's identity.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct IdentityStatus {
+    /// How well.
+    pub state: IdentityState,
+    /// Our id.
+    pub id: Option<UserId>,
+    /// Our name.
+    pub name: Option<String>,
+    /// Since when the state is what it is.
+    pub since: Timestamp,
+    /// Failed probes since the last good one.
+    pub attempt: u32,
+    /// When the next probe is made.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why the last probe failed.
+    pub last_error: Option<String>,
+}
+
+impl Board {
+    /// Puts an account on the board.
+    pub(crate) fn add(&self, id: &AccountId, now: Timestamp) {
+        let status = AccountStatus {
+            id: id.clone(),
+            channel: id.channel().to_string(),
+            state: AccountState::Connecting,
+            since: now,
+            generation: Generation::default(),
+            cause: None,
+            blocked: None,
+            attempt: 0,
+            next_attempt_at: None,
+            identity: IdentityStatus {
+                state: IdentityState::Unknown,
+                id: None,
+                name: None,
+                since: now,
+                attempt: 0,
+                next_attempt_at: None,
+                last_error: None,
+            },
+            evidence: Evidence::default(),
+            skipped: 0,
+        };
+        self.accounts.write().entry(id.clone()).or_insert(status);
+    }
+
+    /// Changes an account's entry.
+    pub(crate) fn update(&self, id: &AccountId, change: impl FnOnce(&mut AccountStatus)) {
+        if let Some(status) = self.accounts.write().get_mut(id) {
+            change(status);
+        }
+    }
+
+    /// One account.
+    pub fn account(&self, id: &AccountId) -> Option<AccountStatus> {
+        self.accounts.read().get(id).cloned()
+    }
+
+    /// All accounts, by id.
+    pub fn accounts(&self) -> Vec<AccountStatus> {
+        self.accounts.read().values().cloned().collect()
+    }
+
+    /// Whether the account's connection is ready.
+    pub fn is_ready(&self, id: &AccountId) -> bool {
+        self.accounts.read().get(id).is_some_and(|status| status.state == AccountState::Ready)
+    }
+
+    /// Our own id on the account, verified or remembered.
+    pub(crate) fn own_id(&self, id: &AccountId) -> Option<UserId> {
+        self.accounts.read().get(id).and_then(|status| status.identity.id.clone())
+    }
+
+    /// How many turns are running.
+    pub fn turns(&self) -> u32 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Counts a running turn until the guard is dropped.
+    pub(crate) fn turn_started(&self) -> TurnGuard {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+        TurnGuard(Arc::clone(&self.turns))
+    }
+}
+
+impl AccountStatus {
+    /// Records a change of state.
+    pub(crate) fn enter(&mut self, state: AccountState, now: Timestamp) {
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+        if state == AccountState::Ready {
+            (self.cause, self.blocked, self.next_attempt_at, self.attempt) = (None, None, None, 0);
+        }
+        if state != AccountState::Blocked {
+            self.blocked = None;
+        }
+    }
+}
+
+impl IdentityStatus {
+    /// Records an identity, verified now or remembered.
+    pub(crate) fn known(&mut self, identity: &Identity, state: IdentityState, now: Timestamp) {
+        self.id = Some(identity.id.clone());
+        self.name = Some(identity.name.clone());
+        if self.state != state {
+            self.state = state;
+            self.since = now;
+        }
+        if state == IdentityState::Verified {
+            (self.attempt, self.next_attempt_at, self.last_error) = (0, None, None);
+        }
+    }
+}
+
+/// A running turn.
+#[derive(Debug)]
+pub(crate) struct TurnGuard(Arc<AtomicU32>);
+
+impl Drop for TurnGuard {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

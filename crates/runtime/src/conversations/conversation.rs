@@ -1,0 +1,324 @@
+//! One conversation: its turns, strictly one at a time, each claimed in the store before the agent hears of it.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use moorline_agent::{AgentError, Exchange, Reply, Turn};
+use moorline_core::{ConversationId, Failure, InboxId, Outbound, RetryPolicy, Route, TurnId};
+use moorline_store::{Claim, Entry, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work};
+use moorline_supervision::Env;
+
+use super::{Conversations, MaySleep, Wake};
+use crate::accounts::{Flush, key_of, millis};
+use crate::services::{Account, Services};
+
+/// A turn that ended its actor or the process this often is not tried again (G9, F-069).
+const MAX_ATTEMPTS: u32 = 3;
+
+/// How much of a transcript an agent is given.
+const TRANSCRIPT: u32 = 50;
+
+/// How long an idle conversation keeps its actor.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// How long to wait before a store that refused is asked again.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+const PARKED_NOTICE: &str = "Your message could not be answered: its processing failed three times. Please send it again, or ask an operator.";
+const FAILED_NOTICE: &str = "Your message could not be answered. Please send it again later.";
+
+/// Works through one conversation's messages.
+pub(crate) struct Conversation {
+    services: Rc<Services>,
+    account: Rc<Account>,
+    id: ConversationId,
+    env: Env,
+    router: Addr<Conversations>,
+    working: bool,
+    /// A wake-up that came during work: look once more before resting (F-046).
+    woken: bool,
+    idle: Option<SpawnHandle>,
+}
+
+/// What one round of work came to.
+enum Round {
+    /// Something was done; there may be more.
+    Worked,
+    /// There is nothing to do now.
+    Rest,
+    /// The store refused; nothing was done.
+    StoreRefused(StoreError),
+}
+
+impl Conversation {
+    pub(crate) fn new(
+        services: Rc<Services>,
+        account: Rc<Account>,
+        id: ConversationId,
+        env: Env,
+        router: Addr<Conversations>,
+    ) -> Self {
+        Self { services, account, id, env, router, working: false, woken: false, idle: None }
+    }
+
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        if self.working {
+            self.woken = true;
+            return;
+        }
+        self.working = true;
+        if let Some(idle) = self.idle.take() {
+            ctx.cancel_future(idle);
+        }
+        let task = Task {
+            services: Rc::clone(&self.services),
+            account: Rc::clone(&self.account),
+            conversation: self.id.clone(),
+            claim: Claim { epoch: self.account.lease.epoch, generation: self.env.generation },
+        };
+        let guard = self.env.in_flight.enter();
+        let round = actix::fut::wrap_future(async move {
+            let round = task.round().await;
+            drop(guard);
+            round
+        });
+        ctx.spawn(round.map(|round, this: &mut Self, ctx| this.rounded(round, ctx)));
+    }
+
+    fn rounded(&mut self, round: Round, ctx: &mut Context<Self>) {
+        self.working = false;
+        let woken = std::mem::take(&mut self.woken);
+        match round {
+            Round::Worked => self.work(ctx),
+            Round::Rest if woken => self.work(ctx),
+            Round::Rest => self.rest(IDLE, ctx),
+            Round::StoreRefused(error) => {
+                tracing::warn!(account = %self.account.id, conversation = %self.id, "the store refused, trying again: {error}");
+                ctx.run_later(STORE_RETRY, |this, ctx| this.work(ctx));
+            }
+        }
+    }
+
+    /// Asks to end after a while without work. The router may refuse, because it has a wake-up on its way here
+    /// (design §3 rule 6); then it goes on.
+    fn rest(&mut self, after: Duration, ctx: &mut Context<Self>) {
+        self.idle = Some(ctx.run_later(after, |this, ctx| {
+            this.idle = None;
+            let question = MaySleep {
+                account: this.account.id.clone(),
+                conversation: this.id.clone(),
+                generation: this.env.generation,
+            };
+            let asked = actix::fut::wrap_future(this.router.send(question));
+            ctx.spawn(asked.map(|answer, this: &mut Self, ctx| match answer {
+                Ok(true) if !this.working => this.env.exit.done(ctx),
+                Ok(_) => {}
+                Err(_) => this.env.exit.done(ctx),
+            }));
+        }));
+    }
+}
+
+impl Actor for Conversation {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.work(ctx);
+    }
+}
+
+impl Handler<Wake> for Conversation {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
+        self.work(ctx);
+    }
+}
+
+/// One round of work as a future: everything it needs, and nothing of the actor.
+struct Task {
+    services: Rc<Services>,
+    account: Rc<Account>,
+    conversation: ConversationId,
+    claim: Claim,
+}
+
+/// A turn that was claimed.
+struct Claimed {
+    id: TurnId,
+    attempt: u32,
+    inputs: Vec<String>,
+    route: Route,
+}
+
+impl Task {
+    async fn round(&self) -> Round {
+        match self.try_round().await {
+            Ok(round) => round,
+            Err(error) => Round::StoreRefused(error),
+        }
+    }
+
+    async fn try_round(&self) -> Result<Round, StoreError> {
+        let claimed = match self.services.store.next_work(&self.account.id, &self.conversation).await? {
+            None => return Ok(Round::Rest),
+            Some(Work::Answer(row)) => {
+                let (input, text, route) = (row.id, row.text, row.route);
+                self.start(input, text, route).await?
+            }
+            // A turn is taken up only when its answer can go out: recovery wakes us at ChannelReady (G9).
+            Some(Work::Resume(_)) if !self.services.board.is_ready(&self.account.id) => {
+                return Ok(Round::Rest);
+            }
+            Some(Work::Resume(turn)) if turn.attempt >= MAX_ATTEMPTS => {
+                self.park(&turn).await?;
+                return Ok(Round::Worked);
+            }
+            Some(Work::Resume(turn)) => self.resume(turn).await?,
+        };
+        if let Some(claimed) = claimed {
+            self.run(claimed).await?;
+        }
+        Ok(Round::Worked)
+    }
+
+    async fn start(&self, input: InboxId, text: String, route: Route) -> Result<Option<Claimed>, StoreError> {
+        let op =
+            Op::StartTurn { conversation: self.conversation.clone(), inputs: vec![input], claim: self.claim };
+        Ok(match self.commit(op).await? {
+            Outcome::Applied(turn) => {
+                Some(Claimed { id: TurnId::new(turn), attempt: 1, inputs: vec![text], route })
+            }
+            Outcome::Duplicate(_) | Outcome::Fenced | Outcome::Conflict => None,
+        })
+    }
+
+    async fn resume(&self, turn: TurnRow) -> Result<Option<Claimed>, StoreError> {
+        let Some(last) = turn.inputs.last() else { return Ok(None) };
+        let route = last.route.clone();
+        let op = Op::ResumeTurn { turn: turn.id, attempt: turn.attempt, claim: self.claim };
+        if !self.commit(op).await?.is_done() {
+            return Ok(None);
+        }
+        let attempt = turn.attempt + 1;
+        tracing::info!(account = %self.account.id, actor = "recovery", conversation = %self.conversation, turn = %turn.id, attempt, "interrupted turn resumed");
+        let inputs = turn.inputs.into_iter().map(|row| row.text).collect();
+        Ok(Some(Claimed { id: turn.id, attempt, inputs, route }))
+    }
+
+    async fn park(&self, turn: &TurnRow) -> Result<(), StoreError> {
+        tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempts = turn.attempt, "turn parked: it was interrupted too often");
+        let notice = turn.inputs.last().map(|row| self.reply(turn.id, row.route.clone(), PARKED_NOTICE));
+        self.commit(Op::ParkTurn { turn: turn.id, notice }).await?;
+        self.account.actors.outbox.tell(Flush);
+        Ok(())
+    }
+
+    /// Runs a claimed turn to its end: the agent's answer, and one commit that makes it final.
+    async fn run(&self, turn: Claimed) -> Result<(), StoreError> {
+        let _running = self.services.board.turn_started();
+        let history =
+            self.services.store.transcript(&self.account.id, &self.conversation, TRANSCRIPT).await?;
+        let answer = self.ask(&turn, history).await;
+        let mut entries: Vec<(Role, String)> =
+            turn.inputs.into_iter().map(|text| (Role::User, text)).collect();
+        let mut replies = Vec::new();
+        match answer {
+            Ok(Reply::Text(text)) => {
+                replies.push(self.reply(turn.id, turn.route, &text));
+                entries.push((Role::Agent, text));
+            }
+            // An empty entry keeps the turn's place in the transcript.
+            Ok(Reply::Silent) => entries.push((Role::Agent, String::new())),
+            Err(error) => {
+                tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, "the agent gave no answer, the user is told: {error}");
+                replies.push(self.reply(turn.id, turn.route, FAILED_NOTICE));
+                entries.push((Role::System, error.to_string()));
+            }
+        }
+        let op = Op::FinishTurn { turn: turn.id, claim: self.claim, entries, replies };
+        // The answer exists: it is not thrown away because the store cannot take it just now.
+        let outcome = loop {
+            match self.commit(op.clone()).await {
+                Err(StoreError::Full) => tokio::time::sleep(STORE_RETRY).await,
+                other => break other?,
+            }
+        };
+        if outcome.is_done() {
+            tracing::debug!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempt = turn.attempt, "turn done");
+            self.account.actors.outbox.tell(Flush);
+        } else {
+            tracing::warn!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, "answer discarded: the turn belongs to somebody else now");
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, turn: &Claimed, history: Vec<Entry>) -> Result<Reply, AgentError> {
+        let Some(agent) = self.services.agents.get(&self.account.agent) else {
+            return Err(AgentError::Refused {
+                reason: format!("there is no agent `{}`", self.account.agent),
+            });
+        };
+        let request = Turn {
+            conversation: self.conversation.clone(),
+            transcript: exchanges(history),
+            input: turn.inputs.clone(),
+            interrupted: turn.attempt > 1,
+            attempt: turn.attempt,
+        };
+        let limit = self.services.limits.turn_timeout;
+        let answering = async {
+            let mut failures = 0;
+            loop {
+                match agent.respond(request.clone()).await {
+                    Err(AgentError::Unavailable { reason, retry_after }) => {
+                        failures += 1;
+                        let failure = Failure::transient(reason).with_retry_after(retry_after);
+                        let wait =
+                            RetryPolicy::default().delay(&failure, failures, self.services.random.unit());
+                        tracing::warn!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempt = failures, next_in_ms = millis(wait), "the agent is not available: {}", failure.message);
+                        tokio::time::sleep(wait).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        tokio::time::timeout(limit, answering).await.unwrap_or(Err(AgentError::Timeout { limit }))
+    }
+
+    fn reply(&self, turn: TurnId, route: Route, text: &str) -> NewReply {
+        NewReply {
+            conversation: self.conversation.clone(),
+            outbound: Outbound { route, text: text.to_owned() },
+            // The run is part of the key: turns are numbered from 1 again in a new data directory, while the platform
+            // still remembers the keys of the old one.
+            key: key_of(&format!("turn/{}/{turn}/0", self.services.boot)),
+        }
+    }
+
+    async fn commit(&self, op: Op) -> Result<Outcome, StoreError> {
+        let tx = Tx::under(&self.account.lease, self.services.clock.wall(), [op]);
+        let outcomes = self.services.store.commit(tx).await?;
+        outcomes
+            .first()
+            .copied()
+            .ok_or_else(|| StoreError::Refused("no outcome for one operation".to_owned()))
+    }
+}
+
+/// Turns of a transcript: what was said to the agent, up to its answer.
+fn exchanges(history: Vec<Entry>) -> Vec<Exchange> {
+    let mut exchanges = Vec::new();
+    let mut input = Vec::new();
+    for entry in history {
+        match entry.role {
+            Role::User => input.push(entry.text),
+            Role::Agent => exchanges
+                .push(Exchange { input: std::mem::take(&mut input), reply: Reply::from_text(entry.text) }),
+            // A turn that failed has no answer to show.
+            Role::System => input.clear(),
+        }
+    }
+    exchanges
+}

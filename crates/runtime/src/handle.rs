@@ -1,0 +1,297 @@
+//! The handle: what an operator's tools may see and do. It reads snapshots and sends commands; no state of an
+//! actor is behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, IdempotencyKey, OutboxId, Timestamp};
+use moorline_store::{Counts, Health, OutboxState, Store, StoreError};
+use moorline_supervision::{ActorRef, Node, Tree};
+use serde::Serialize;
+
+use crate::accounts::{Accounts, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
+use crate::board::{AccountStatus, Board};
+use crate::exit::{ExitReason, ExitRequests};
+
+/// How long a command may take before its sender is told that it did not get an answer.
+const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The runtime as seen from outside; cheap to clone, and good on any thread.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) version: &'static str,
+    pub(crate) boot: BootId,
+    pub(crate) started_at: Timestamp,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) board: Board,
+    pub(crate) tree: Tree,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) accounts: ActorRef<Accounts>,
+    pub(crate) exits: ExitRequests,
+}
+
+/// The whole runtime at one moment.
+#[derive(Debug, Clone, Serialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: &'static str,
+    /// The process.
+    pub pid: u32,
+    /// This run of it.
+    pub boot: BootId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// Whether every wanted account is ready and the store takes commits.
+    pub ready: bool,
+    /// Turns.
+    pub turns: Turns,
+    /// The store.
+    pub store: StoreStatus,
+    /// Every account, by id.
+    pub accounts: Vec<AccountView>,
+}
+
+/// Turns at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Turns {
+    /// Turns an agent is working on.
+    pub running: u32,
+}
+
+/// The store at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreStatus {
+    /// `ok`, `full` or `failed`.
+    pub state: &'static str,
+    /// What is wrong.
+    pub message: Option<String>,
+}
+
+/// One account at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AccountView {
+    /// What it said about itself.
+    #[serde(flatten)]
+    pub status: AccountStatus,
+    /// Its messages by state.
+    pub counts: Counts,
+}
+
+/// Why `/readyz` says no, one line for each reason.
+pub type NotReady = Vec<String>;
+
+/// A message that was put into the outbox, or was there already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Enqueued {
+    /// Its number in the outbox.
+    pub id: OutboxId,
+    /// Where it stands.
+    pub state: OutboxState,
+    /// Whether the idempotency key was used before: then this is the message of that time (F-057).
+    pub repeated: bool,
+}
+
+/// A command that was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// There is no such account.
+    #[error("there is no account {0}")]
+    UnknownAccount(AccountId),
+    /// The account is in that state already.
+    #[error("account {0} is {1} already")]
+    AlreadySo(AccountId, &'static str),
+    /// The account is stopped.
+    #[error("account {0} is stopped; start it first")]
+    IsStopped(AccountId),
+    /// The actor that would do it is being restarted, or is too busy to answer in time.
+    #[error("the runtime could not take the command just now; it may be sent again")]
+    Busy,
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Handle {
+    /// Everything, with counts from the store.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn status(&self) -> Result<Status, StoreError> {
+        let accounts = self.accounts().await?;
+        let store = self.store_status();
+        Ok(Status {
+            version: self.version,
+            pid: std::process::id(),
+            boot: self.boot.clone(),
+            started_at: self.started_at,
+            ready: self.readiness().is_ok(),
+            turns: Turns { running: self.board.turns() },
+            store,
+            accounts,
+        })
+    }
+
+    /// Every account, by id.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn accounts(&self) -> Result<Vec<AccountView>, StoreError> {
+        let mut counts = self.store.counts().await?;
+        let views = self.board.accounts().into_iter().map(|status| {
+            let counts = counts.remove(&status.id).unwrap_or_default();
+            AccountView { status, counts }
+        });
+        Ok(views.collect())
+    }
+
+    /// One account.
+    ///
+    /// # Errors
+    /// When there is no such account, or the store cannot be read.
+    pub async fn account(&self, id: &AccountId) -> Result<AccountView, CommandError> {
+        let status = self.board.account(id).ok_or_else(|| CommandError::UnknownAccount(id.clone()))?;
+        let counts = self.store.counts().await?.remove(id).unwrap_or_default();
+        Ok(AccountView { status, counts })
+    }
+
+    /// Whether every wanted account is ready and the store takes commits.
+    ///
+    /// # Errors
+    /// The reasons, when not.
+    pub fn readiness(&self) -> Result<(), NotReady> {
+        let mut reasons = Vec::new();
+        let store = self.store_status();
+        if let Some(message) = store.message {
+            reasons.push(format!("store is {}: {message}", store.state));
+        }
+        for account in self.board.accounts() {
+            if !matches!(account.state, AccountState::Ready | AccountState::Stopped) {
+                let cause = account.cause.map(|cause| format!(": {}", cause.message)).unwrap_or_default();
+                reasons.push(format!("{} is {}{cause}", account.id, account.state));
+            }
+        }
+        if reasons.is_empty() { Ok(()) } else { Err(reasons) }
+    }
+
+    fn store_status(&self) -> StoreStatus {
+        match &*self.store.health().borrow() {
+            Health::Ok => StoreStatus { state: "ok", message: None },
+            Health::Full => StoreStatus { state: "full", message: Some("the disk is full".to_owned()) },
+            Health::Failed(why) => StoreStatus { state: "failed", message: Some(why.clone()) },
+        }
+    }
+
+    /// Every actor.
+    pub fn tree(&self) -> Vec<Node> {
+        self.tree.snapshot()
+    }
+
+    /// The registry of actors itself, for fault drills.
+    pub fn drills(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// Now, by the runtime's clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
+    /// Starts an account that is stopped.
+    ///
+    /// # Errors
+    /// When it does not exist or runs already.
+    pub async fn start(&self, id: &AccountId) -> Result<(), CommandError> {
+        self.known(id)?;
+        if self.command(StartAccount(id.clone())).await? {
+            Ok(())
+        } else {
+            Err(CommandError::AlreadySo(id.clone(), "started"))
+        }
+    }
+
+    /// Stops an account until it is started again or the process restarts.
+    ///
+    /// # Errors
+    /// When it does not exist or is stopped already.
+    pub async fn stop(&self, id: &AccountId) -> Result<(), CommandError> {
+        self.known(id)?;
+        if self.command(StopAccount(id.clone())).await? {
+            Ok(())
+        } else {
+            Err(CommandError::AlreadySo(id.clone(), "stopped"))
+        }
+    }
+
+    /// Gives every actor of an account a new life.
+    ///
+    /// # Errors
+    /// When it does not exist or is stopped.
+    pub async fn restart(&self, id: &AccountId) -> Result<(), CommandError> {
+        self.known(id)?;
+        if self.command(RestartAccount(id.clone())).await? {
+            Ok(())
+        } else {
+            Err(CommandError::IsStopped(id.clone()))
+        }
+    }
+
+    /// Asks for a sign of life and for the identity, or, while the account waits to try again, tries now.
+    ///
+    /// # Errors
+    /// When it does not exist or is stopped.
+    pub async fn probe(&self, id: &AccountId) -> Result<(), CommandError> {
+        self.known(id)?;
+        if self.command(ProbeAccount(id.clone())).await? {
+            Ok(())
+        } else {
+            Err(CommandError::IsStopped(id.clone()))
+        }
+    }
+
+    /// Puts a message into the outbox. A key used before answers with the message of that time, whatever the text.
+    ///
+    /// # Errors
+    /// When the account does not exist or the store refuses.
+    pub async fn send(
+        &self,
+        id: &AccountId,
+        to: ChatId,
+        text: String,
+        key: Option<IdempotencyKey>,
+    ) -> Result<Enqueued, CommandError> {
+        self.known(id)?;
+        let (row, repeated) = self.command(Enqueue { account: id.clone(), to, text, key }).await??;
+        let state = self.store.outbox_row(row).await?.map_or(OutboxState::Ready, |row| row.state);
+        Ok(Enqueued { id: row, state, repeated })
+    }
+
+    /// Asks the process to end.
+    pub fn shutdown(&self) {
+        self.exits.request(ExitReason::Shutdown);
+    }
+
+    /// Resolves when somebody has asked the process to end.
+    pub async fn exit_requested(&self) -> ExitReason {
+        self.exits.requested().await
+    }
+
+    fn known(&self, id: &AccountId) -> Result<(), CommandError> {
+        match self.board.account(id) {
+            Some(_) => Ok(()),
+            None => Err(CommandError::UnknownAccount(id.clone())),
+        }
+    }
+
+    async fn command<M>(&self, message: M) -> Result<M::Result, CommandError>
+    where
+        M: Message + Send + 'static,
+        M::Result: Send,
+        Accounts: Handler<M>,
+    {
+        match tokio::time::timeout(COMMAND_DEADLINE, self.accounts.send(message)).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) | Err(_) => Err(CommandError::Busy),
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What accounts on the same host share: the pace of their connects, and their fate.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use moorline_core::{Monotonic, TokenBucket};
+use tokio::sync::watch;
+
+/// Connects to one host: this many at once, then one every [`CONNECT_INTERVAL`] (design §4, F-099).
+const CONNECT_BURST: u32 = 50;
+const CONNECT_INTERVAL: Duration = Duration::from_millis(50);
+
+/// All hosts any account connects to. Lives on the runtime's arbiter and is never borrowed across an await.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hosts {
+    by_name: Rc<RefCell<BTreeMap<String, Host>>>,
+}
+
+#[derive(Debug)]
+struct Host {
+    bucket: TokenBucket,
+    /// Counts connections that became ready.
+    successes: watch::Sender<u64>,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { bucket: TokenBucket::new(CONNECT_BURST, CONNECT_INTERVAL), successes: watch::Sender::new(0) }
+    }
+}
+
+impl Hosts {
+    /// Reserves a connect to `host` and says how long to wait before making it.
+    pub(crate) fn admit(&self, host: &str, now: Monotonic) -> Duration {
+        self.with(host, |host| host.bucket.take(now))
+    }
+
+    /// A connection to `host` became ready: whoever waits to try again there may do so now.
+    pub(crate) fn succeeded(&self, host: &str) {
+        self.with(host, |host| host.successes.send_modify(|n| *n += 1));
+    }
+
+    /// Resolves at the next success on `host` after this call.
+    pub(crate) fn next_success(&self, host: &str) -> impl Future<Output = ()> + use<> {
+        let mut successes = self.with(host, |host| host.successes.subscribe());
+        async move {
+            successes.mark_unchanged();
+            if successes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn with<R>(&self, name: &str, act: impl FnOnce(&mut Host) -> R) -> R {
+        act(self.by_name.borrow_mut().entry(name.to_owned()).or_insert_with(Host::new))
+    }
+}

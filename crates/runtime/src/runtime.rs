@@ -1,0 +1,247 @@
+//! Puts the tree together, and takes it down again.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moorline_agent::{Agent, Echo};
+use moorline_channel::{Network, Plan};
+use moorline_config::{AgentKind, Config};
+use moorline_core::{AccountId, BootId, Clock, Epoch, RetryPolicy};
+use moorline_store::{Lease, Op, Outcome, Store, StoreError, Tx};
+use moorline_supervision::{ActorRef, ChildSpec, Root, Supervisor, Tree};
+
+use crate::accounts::{Accounts, Drain};
+use crate::board::Board;
+use crate::bus::Bus;
+use crate::conversations::Conversations;
+use crate::exit::ExitRequests;
+use crate::handle::Handle;
+use crate::hosts::Hosts;
+use crate::random::Random;
+use crate::recovery::SessionRecovery;
+use crate::services::{Account, AccountActors, AccountDirectory, Limits, Services};
+use crate::storage::StoreWatch;
+
+/// How often a shutdown looks whether the work under way is done.
+const DRAIN_ROUND: Duration = Duration::from_millis(20);
+
+/// Rounds without work under way after which a drain is over: one may fall between a turn and its reply.
+const QUIET_ROUNDS: u32 = 3;
+
+/// Makes the specification of one more child of the root, for each life of the root.
+pub type ChildFactory = Box<dyn FnMut(&Handle) -> ChildSpec>;
+
+/// What a runtime is made of.
+pub struct Options {
+    /// The configuration.
+    pub config: Config,
+    /// The plan of each configured account, made by its channel's factory.
+    pub plans: BTreeMap<AccountId, Arc<dyn Plan>>,
+    /// The store, open.
+    pub store: Arc<dyn Store>,
+    /// The network.
+    pub network: Network,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// This run.
+    pub boot: BootId,
+    /// Where randomness comes from.
+    pub seed: u64,
+    /// The program's version.
+    pub version: &'static str,
+    /// More children of the root, started last.
+    pub children: Vec<ChildFactory>,
+}
+
+/// The runtime did not start; nothing of it is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The accounts could not be taken over in the store.
+    #[error("the accounts could not be taken over, nothing was started: {0}")]
+    Store(#[from] StoreError),
+    /// An account is configured and has no plan.
+    #[error("account {0} has no plan: its channel is not part of this program")]
+    NoPlan(AccountId),
+}
+
+/// A running runtime.
+pub struct Runtime {
+    root: Root,
+    handle: Handle,
+    services: Rc<Services>,
+}
+
+impl Runtime {
+    /// Takes the accounts over and starts the tree. What an earlier process left running is marked interrupted by
+    /// the same commit, before any actor exists (G9). Has to be called inside an actix system.
+    ///
+    /// # Errors
+    /// When the store refuses, or an account has no plan.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options { config, plans, store, network, clock, boot, seed, version, children } = options;
+        let started_at = clock.wall();
+        let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
+        let tree = Tree::new(Arc::clone(&clock), seed);
+        let limits =
+            Limits { turn_timeout: config.runtime.turn_timeout, hold_limit: config.runtime.hold_limit };
+        let services = Rc::new(Services {
+            boot: boot.clone(),
+            clock: Arc::clone(&clock),
+            store: Arc::clone(&store),
+            network,
+            board: Board::default(),
+            hosts: Hosts::default(),
+            random: Random::new(seed),
+            bus: ActorRef::new(),
+            conversations: ActorRef::new(),
+            accounts: AccountDirectory::default(),
+            agents: agents(&config),
+            limits,
+        });
+        add_accounts(&services, &config, plans, &epochs)?;
+        let handle = Handle {
+            version,
+            boot,
+            started_at,
+            clock,
+            board: services.board.clone(),
+            tree: tree.clone(),
+            store,
+            accounts: ActorRef::new(),
+            exits: ExitRequests::new(),
+        };
+        let root = Root::start(&tree, root_spec(&services, &handle, children));
+        Ok(Self { root, handle, services })
+    }
+
+    /// What may be seen and done from outside.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Ends in an orderly way: connections first, so that nothing more comes in; then turns and sends get `grace` to
+    /// finish; then the tree goes down in reverse order of its start. What is not finished is resumed by the next
+    /// process.
+    pub async fn shutdown(mut self, grace: Duration) {
+        tracing::info!(
+            grace_ms = crate::accounts::millis(grace),
+            turns = self.handle.board.turns(),
+            "shutting down"
+        );
+        self.close_connections().await;
+        if tokio::time::timeout(grace, self.quiet()).await.is_err() {
+            tracing::warn!(
+                turns = self.handle.board.turns(),
+                "not everything finished in time; it is resumed at the next start"
+            );
+        }
+        self.root.stop().await;
+        let end = Op::EndBoot { boot: self.services.boot.clone() };
+        match self.services.store.commit(Tx::global(self.services.clock.wall(), [end])).await {
+            Ok(_) => tracing::info!("shut down"),
+            Err(error) => tracing::error!("shut down, but the store could not be told: {error}"),
+        }
+    }
+
+    async fn close_connections(&self) {
+        let accounts = self.services.accounts.all();
+        let closing = accounts.iter().map(|account| {
+            // A connection that is down has nothing to close.
+            tokio::time::timeout(Duration::from_secs(3), account.actors.connection.send(Drain))
+        });
+        futures_util::future::join_all(closing).await;
+    }
+
+    async fn quiet(&self) {
+        let mut quiet = 0;
+        while quiet < QUIET_ROUNDS {
+            let sending: u32 = self
+                .handle
+                .tree()
+                .iter()
+                .filter(|node| node.path.ends_with("/outbox"))
+                .map(|node| node.in_flight)
+                .sum();
+            quiet = if self.handle.board.turns() == 0 && sending == 0 { quiet + 1 } else { 0 };
+            tokio::time::sleep(DRAIN_ROUND).await;
+        }
+    }
+}
+
+/// One commit: the run begins, and every account is ours.
+async fn take_over(
+    store: &dyn Store,
+    config: &Config,
+    boot: &BootId,
+    version: &str,
+    clock: &dyn Clock,
+) -> Result<Vec<Epoch>, StoreError> {
+    let begin = Op::BeginBoot { boot: boot.clone(), version: version.to_owned() };
+    let take = config.accounts.iter().map(|account| Op::TakeOver { account: account.id.clone() });
+    let outcomes = store.commit(Tx::global(clock.wall(), std::iter::once(begin).chain(take))).await?;
+    let epochs = outcomes.into_iter().skip(1).map(|outcome| match outcome {
+        Outcome::Applied(epoch) => Ok(Epoch::new(epoch)),
+        other => Err(StoreError::Refused(format!("taking an account over gave {other:?}"))),
+    });
+    epochs.collect()
+}
+
+fn agents(config: &Config) -> BTreeMap<String, Rc<dyn Agent>> {
+    let agent = |kind: &AgentKind| -> Rc<dyn Agent> {
+        match kind {
+            AgentKind::Echo { delay } => Rc::new(Echo { delay: *delay }),
+        }
+    };
+    config.agents.iter().map(|(name, configured)| (name.clone(), agent(&configured.kind))).collect()
+}
+
+fn add_accounts(
+    services: &Rc<Services>,
+    config: &Config,
+    mut plans: BTreeMap<AccountId, Arc<dyn Plan>>,
+    epochs: &[Epoch],
+) -> Result<(), StartError> {
+    for (configured, epoch) in config.accounts.iter().zip(epochs) {
+        let id = &configured.id;
+        let plan = plans.remove(id).ok_or_else(|| StartError::NoPlan(id.clone()))?;
+        services.board.add(id, services.clock.wall());
+        services.accounts.insert(Rc::new(Account {
+            id: id.clone(),
+            plan,
+            lease: Lease { account: id.clone(), epoch: *epoch },
+            access: configured.access.clone(),
+            agent: configured.agent.clone(),
+            retry: RetryPolicy { transient: configured.retry, ..RetryPolicy::default() },
+            actors: AccountActors::default(),
+        }));
+    }
+    Ok(())
+}
+
+/// The tree of design §3. What others stand on is started first and stopped last.
+fn root_spec(services: &Rc<Services>, handle: &Handle, mut more: Vec<ChildFactory>) -> ChildSpec {
+    let (services, handle) = (Rc::clone(services), handle.clone());
+    Supervisor::spec("runtime", move |_| {
+        let s = || Rc::clone(&services);
+        let (storage, bus, recovery, conversations, accounts) = (s(), s(), s(), s(), s());
+        let exits = handle.exits.clone();
+        let mut specs = vec![
+            ChildSpec::new("store", &ActorRef::new(), move |env| {
+                StoreWatch::new(Rc::clone(&storage), exits.clone(), env)
+            }),
+            ChildSpec::new("bus", &services.bus, move |env| Bus::new(&env, &bus.board)),
+            ChildSpec::new("recovery", &ActorRef::new(), move |env| {
+                SessionRecovery::new(Rc::clone(&recovery), env)
+            }),
+            ChildSpec::new("conversations", &services.conversations, move |env| {
+                Conversations::new(Rc::clone(&conversations), env)
+            }),
+            ChildSpec::new("accounts", &handle.accounts, move |env| Accounts::new(Rc::clone(&accounts), env))
+                .shutdown(Duration::from_secs(10)),
+        ];
+        specs.extend(more.iter_mut().map(|child| child(&handle)));
+        specs
+    })
+}

@@ -1,0 +1,58 @@
+//! Watches the store: the end of its right to acknowledge is the end of the process (design §3 rule 7).
+
+use std::rc::Rc;
+
+use actix::prelude::*;
+use moorline_store::Health;
+use moorline_supervision::Env;
+
+use crate::exit::{ExitReason, ExitRequests};
+use crate::services::Services;
+
+/// Asks for the end of the process when the store has failed.
+pub(crate) struct StoreWatch {
+    services: Rc<Services>,
+    exits: ExitRequests,
+    _env: Env,
+}
+
+impl StoreWatch {
+    pub(crate) fn new(services: Rc<Services>, exits: ExitRequests, env: Env) -> Self {
+        Self { services, exits, _env: env }
+    }
+}
+
+impl Actor for StoreWatch {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let mut health = self.services.store.health();
+        let exits = self.exits.clone();
+        let watching = async move {
+            loop {
+                match &*health.borrow_and_update() {
+                    Health::Ok => tracing::debug!(actor = "store", "store takes commits"),
+                    Health::Full => {
+                        tracing::error!(
+                            actor = "store",
+                            "the disk is full: messages are refused until there is room, and come again"
+                        );
+                    }
+                    Health::Failed(why) => {
+                        tracing::error!(
+                            actor = "store",
+                            "the store failed, nothing more may be acknowledged by this process: {why}"
+                        );
+                        exits.request(ExitReason::StoreFailed(why.clone()));
+                        return;
+                    }
+                }
+                if health.changed().await.is_err() {
+                    exits.request(ExitReason::StoreFailed("the store is gone".to_owned()));
+                    return;
+                }
+            }
+        };
+        ctx.spawn(actix::fut::wrap_future(watching));
+    }
+}
