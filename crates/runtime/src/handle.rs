@@ -187,6 +187,11 @@ impl Handle {
         self.tree.snapshot()
     }
 
+    /// The board itself.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
     /// The registry of actors itself, for fault drills.
     pub fn drills(&self) -> &Tree {
         &self.tree

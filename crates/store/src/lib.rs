@@ -1,1 +1,124 @@
-//! The durable store: inbox, turns and outbox behind one trait; SQLite and an in-memory model.
+//! The durable store: everything that must survive the process, behind one trait.
+//!
+//! A caller describes what must become true together as a [`Tx`] and hands it to [`Store::commit`]; when the
+//! future resolves, it is on disk. Two implementations pass one conformance suite: SQLite, and a model in memory.
+
+mod data_dir;
+mod model;
+mod rows;
+mod sqlite;
+mod tx;
+
+pub use data_dir::{DataDir, OpenError};
+pub use model::ModelStore;
+pub use rows::{
+    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
+    Work,
+};
+pub use sqlite::{Fault, SqliteOptions, SqliteStore, Statistics};
+pub use tx::{Claim, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
+
+use futures_util::future::BoxFuture;
+use moorline_core::{AccountId, ConversationId, Fingerprint, OutboxId};
+use tokio::sync::watch;
+
+/// A durable store. `commit` resolves when the transaction is synced to disk (G1, G11), reads see every commit
+/// that resolved before they were asked.
+pub trait Store: Send + Sync {
+    /// Makes all operations of `tx` durable, or none of them. One outcome per operation, in their order; when one
+    /// of them is [`Outcome::Fenced`] or [`Outcome::Conflict`], nothing of this transaction has happened, all of its
+    /// outcomes are that one, and other transactions of the same group commit are untouched. Nothing is promised about
+    /// a commit whose future was dropped: it may still happen.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] may pass; after [`StoreError::Failed`] no commit of this process will ever succeed.
+    fn commit(&self, tx: Tx) -> BoxFuture<'static, Result<Vec<Outcome>, StoreError>>;
+
+    /// What the conversation has to do next: its interrupted turn if there is one, else its oldest pending
+    /// message; `None` while a turn of it is running or nothing is pending.
+    fn next_work(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+    ) -> BoxFuture<'static, Result<Option<Work>, StoreError>>;
+
+    /// Every conversation with an interrupted turn or a pending message and no running turn, oldest work first;
+    /// of one account, or of all.
+    fn conversations_with_work(
+        &self,
+        account: Option<&AccountId>,
+    ) -> BoxFuture<'static, Result<Vec<(AccountId, ConversationId)>, StoreError>>;
+
+    /// The account's interrupted turns, oldest first.
+    fn interrupted_turns(&self, account: &AccountId) -> BoxFuture<'static, Result<Vec<TurnRow>, StoreError>>;
+
+    /// The account's held messages in order of receipt, at most `limit`.
+    fn held(&self, account: &AccountId, limit: u32) -> BoxFuture<'static, Result<Vec<InboxRow>, StoreError>>;
+
+    /// The last `limit` entries of the conversation's transcript, oldest first.
+    fn transcript(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>>;
+
+    /// For each conversation of the account, its first row that is not settled (`ready`, `sending` or `unknown`):
+    /// the only one that may be sent, so that replies go out in order (G3). Ordered by `not_before`, then id.
+    fn outbox_heads(
+        &self,
+        account: &AccountId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>>;
+
+    /// One row of the outbox.
+    fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>>;
+
+    /// The identity last verified with these credentials.
+    fn identity(
+        &self,
+        account: &AccountId,
+        fingerprint: &Fingerprint,
+    ) -> BoxFuture<'static, Result<Option<StoredIdentity>, StoreError>>;
+
+    /// A connector's cursor of this kind.
+    fn cursor(
+        &self,
+        account: &AccountId,
+        kind: &str,
+    ) -> BoxFuture<'static, Result<Option<String>, StoreError>>;
+
+    /// How many messages of each account are in which state. Costs the number of accounts, not of messages.
+    fn counts(&self)
+    -> BoxFuture<'static, Result<std::collections::BTreeMap<AccountId, Counts>, StoreError>>;
+
+    /// Whether the store still takes commits; changes are seen by every receiver.
+    fn health(&self) -> watch::Receiver<Health>;
+}
+
+/// Whether commits can succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// They can.
+    Ok,
+    /// The disk is full: commits are refused until there is room, then succeed again (F-074).
+    Full,
+    /// A sync failed or the writer died: the process has lost its right to acknowledge anything (G11).
+    Failed(String),
+}
+
+/// Why a commit or a read did not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// No room on the disk. Nothing was written; the same commit may succeed later.
+    #[error(
+        "the disk that holds the data directory is full: nothing was stored, and nothing is acknowledged until there is room"
+    )]
+    Full,
+    /// A sync failed or the writer is gone. Nothing may be acknowledged any more by this process.
+    #[error("the store failed and takes nothing more in this process: {0}")]
+    Failed(String),
+    /// This one request could not be carried out; others are not affected.
+    #[error("the store could not carry out a request: {0}")]
+    Refused(String),
+}

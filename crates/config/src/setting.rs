@@ -1,0 +1,257 @@
+//! The one table of what may be written: checking, the nearest known key and the reference page all read it.
+
+use moorline_core::{Field, FieldKind};
+
+use crate::nearest::list;
+use crate::resolved::{AGENT_KINDS, DirectPolicy, GroupPolicy, LogFormat};
+use crate::value::{Datum, from_text};
+
+/// One setting.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Setting {
+    pub(crate) section: Section,
+    pub(crate) key: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) required: bool,
+    /// Without TOML's quotes; read exactly as an environment variable is.
+    pub(crate) default: Option<&'static str>,
+    pub(crate) doc: &'static str,
+}
+
+/// The tables of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Section {
+    /// Outside of any table.
+    Root,
+    /// `[admin]`
+    Admin,
+    /// `[log]`
+    Log,
+    /// `[runtime]`
+    Runtime,
+    /// `[agents.<name>]`
+    Agent,
+    /// `[channels.<channel>.accounts.<name>]`, and `[channels.<channel>]` for the defaults of all its accounts.
+    Account,
+    /// `access` of either.
+    Access,
+    /// `retry` of either.
+    Retry,
+}
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Not empty.
+    Text,
+    /// A string, `{ env = "NAME" }` or `{ file = "path" }`.
+    Secret,
+    /// `http` or `https`, without credentials, query and fragment.
+    Url,
+    /// A span of time that may be zero.
+    Delay,
+    /// A span of time longer than zero.
+    Duration,
+    Bool,
+    Integer,
+    /// IP address and port.
+    Address,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// Strings, none of them empty.
+    List,
+}
+
+const fn setting(
+    section: Section,
+    key: &'static str,
+    kind: Kind,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> Setting {
+    Setting { section, key, kind, required: false, default, doc }
+}
+
+/// Every setting that is no channel's own, in the order of the reference page.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting(
+        Section::Root,
+        "data_dir",
+        Kind::Text,
+        Some("data"),
+        "Where state is kept; relative to the working directory.",
+    ),
+    setting(
+        Section::Admin,
+        "listen",
+        Kind::Address,
+        Some("127.0.0.1:7117"),
+        "Where the admin endpoint listens.",
+    ),
+    setting(
+        Section::Admin,
+        "allow_remote",
+        Kind::Bool,
+        Some("false"),
+        "Set it to listen on another address than loopback, behind a proxy that adds TLS.",
+    ),
+    setting(
+        Section::Log,
+        "format",
+        Kind::Word(LogFormat::WORDS),
+        Some("pretty"),
+        "How log lines are written.",
+    ),
+    setting(
+        Section::Log,
+        "filter",
+        Kind::Text,
+        None,
+        "What is logged, such as \"info,moorline_runtime=debug\".",
+    ),
+    setting(
+        Section::Runtime,
+        "turn_timeout",
+        Kind::Duration,
+        Some("10m"),
+        "How long an agent may take to answer.",
+    ),
+    setting(
+        Section::Runtime,
+        "shutdown_grace",
+        Kind::Delay,
+        Some("10s"),
+        "How long work in hand may take to finish after a request to stop.",
+    ),
+    setting(
+        Section::Runtime,
+        "hold_limit",
+        Kind::Duration,
+        Some("24h"),
+        "How long group messages wait while the account's identity is unknown, before they are dropped.",
+    ),
+    Setting {
+        section: Section::Agent,
+        key: "kind",
+        kind: Kind::Word(AGENT_KINDS),
+        required: true,
+        default: None,
+        doc: "What answers.",
+    },
+    setting(
+        Section::Agent,
+        "delay",
+        Kind::Delay,
+        Some("0s"),
+        "echo: how long it takes to answer, for trying things.",
+    ),
+    setting(Section::Account, "agent", Kind::Text, Some("default"), "The agent that answers, by its name."),
+    setting(
+        Section::Account,
+        "liveness",
+        Kind::Duration,
+        None,
+        "The longest silence of a connection before it counts as dead; the channel's own choice by default.",
+    ),
+    setting(
+        Section::Access,
+        "direct",
+        Kind::Word(DirectPolicy::WORDS),
+        Some("allow"),
+        "Which direct messages are answered.",
+    ),
+    setting(
+        Section::Access,
+        "group",
+        Kind::Word(GroupPolicy::WORDS),
+        Some("mention"),
+        "Which messages in groups are answered.",
+    ),
+    setting(
+        Section::Access,
+        "users",
+        Kind::List,
+        None,
+        "With direct = \"allowlist\", the user ids that may write; an empty list admits nobody.",
+    ),
+    setting(
+        Section::Access,
+        "groups",
+        Kind::List,
+        None,
+        "With group = \"allowlist\", the chat ids that are served; an empty list admits none.",
+    ),
+    setting(
+        Section::Retry,
+        "initial",
+        Kind::Duration,
+        Some("1s"),
+        "The first delay after a transient failure.",
+    ),
+    setting(Section::Retry, "max", Kind::Duration, Some("60s"), "The longest delay; delays double up to it."),
+    setting(
+        Section::Retry,
+        "reset_after",
+        Kind::Duration,
+        Some("60s"),
+        "How long an account must have been ready before delays start from the first again.",
+    ),
+];
+
+/// The settings of a table.
+pub(crate) fn of(section: Section) -> impl Iterator<Item = Setting> {
+    SETTINGS.iter().copied().filter(move |setting| setting.section == section)
+}
+
+impl Setting {
+    /// The value that is meant when nothing is written.
+    pub(crate) fn default_value(&self) -> Option<Datum> {
+        self.default.and_then(|text| from_text(self.kind, text).ok())
+    }
+}
+
+impl Section {
+    /// The tables that can be overridden by environment variables, with their names in the file.
+    pub(crate) const GLOBAL: [(Self, &'static str); 4] =
+        [(Self::Root, ""), (Self::Admin, "admin"), (Self::Log, "log"), (Self::Runtime, "runtime")];
+}
+
+impl Kind {
+    /// What is expected, to be put behind "expected".
+    pub(crate) fn expected(self) -> String {
+        match self {
+            Self::Text => "a string that is not empty".to_owned(),
+            Self::Secret => "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned(),
+            Self::Url => "an http or https address without credentials, query and fragment".to_owned(),
+            Self::Delay => "a span of time such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
+            Self::Duration => "a span of time over zero such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
+            Self::Bool => "true or false".to_owned(),
+            Self::Integer => "a whole number".to_owned(),
+            Self::Address => "an IP address with port such as \"127.0.0.1:7117\"".to_owned(),
+            Self::Word([word]) => format!("`{word}`"),
+            Self::Word(words) => format!("one of {}", list(words)),
+            Self::List => "a list of strings".to_owned(),
+        }
+    }
+}
+
+impl From<&Field> for Setting {
+    fn from(field: &Field) -> Self {
+        let kind = match field.kind {
+            FieldKind::Text => Kind::Text,
+            FieldKind::Secret => Kind::Secret,
+            FieldKind::Url => Kind::Url,
+            FieldKind::Duration => Kind::Delay,
+            FieldKind::Bool => Kind::Bool,
+            FieldKind::Integer => Kind::Integer,
+        };
+        Self {
+            section: Section::Account,
+            key: field.key,
+            kind,
+            required: field.required,
+            default: field.default,
+            doc: field.doc,
+        }
+    }
+}

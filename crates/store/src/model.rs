@@ -1,0 +1,255 @@
+//! The store as a model: plain maps, no disk. Slow and obviously right; what SQLite is compared with, and a store
+//! for tests that need none of its speed.
+
+mod ops;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+use moorline_core::{AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, InboxId, OutboxId, TurnId};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::rows::{
+    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Work,
+};
+use crate::tx::{Claim, Outcome, Tx};
+use crate::{Health, Store, StoreError};
+
+/// A store in memory. Every future is ready when it is returned.
+#[derive(Debug)]
+pub struct ModelStore {
+    state: Mutex<State>,
+    health: watch::Sender<Health>,
+}
+
+impl ModelStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self { state: Mutex::new(State::default()), health: watch::Sender::new(Health::Ok) }
+    }
+
+    fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&State) -> T,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        ready(Ok(read(&self.state.lock()))).boxed()
+    }
+}
+
+impl Default for ModelStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Everything there is. Numbers are given out in order, from 1.
+#[derive(Debug, Clone, Default)]
+struct State {
+    boots: BTreeMap<String, bool>,
+    accounts: BTreeMap<AccountId, Account>,
+    inbox: BTreeMap<InboxId, InboxRow>,
+    turns: BTreeMap<TurnId, Turn>,
+    outbox: BTreeMap<OutboxId, Message>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Account {
+    epoch: Epoch,
+    cursors: BTreeMap<String, String>,
+    identities: BTreeMap<Fingerprint, StoredIdentity>,
+    dedupe: BTreeMap<DedupeKey, InboxId>,
+    duplicates: u64,
+    transcripts: BTreeMap<ConversationId, Vec<Entry>>,
+}
+
+/// A turn; the inputs of its row are filled in when it is read.
+#[derive(Debug, Clone)]
+struct Turn {
+    row: TurnRow,
+    inputs: BTreeSet<InboxId>,
+}
+
+#[derive(Debug, Clone)]
+struct Message {
+    row: OutboxRow,
+    claim: Option<Claim>,
+}
+
+impl State {
+    fn active_turn(&self, account: &AccountId, conversation: &ConversationId) -> Option<&Turn> {
+        self.turns.values().find(|turn| {
+            turn.row.account == *account && turn.row.conversation == *conversation && turn.is_active()
+        })
+    }
+
+    fn turn_row(&self, turn: &Turn) -> TurnRow {
+        let inputs = turn.inputs.iter().filter_map(|id| self.inbox.get(id)).cloned().collect();
+        TurnRow { inputs, ..turn.row.clone() }
+    }
+
+    fn messages<'a>(&'a self, account: &'a AccountId) -> impl Iterator<Item = &'a InboxRow> {
+        self.inbox.values().filter(move |row| row.account == *account)
+    }
+
+    fn next_work(&self, account: &AccountId, conversation: &ConversationId) -> Option<Work> {
+        match self.active_turn(account, conversation) {
+            Some(turn) if turn.row.state == TurnState::Running => None,
+            Some(turn) => Some(Work::Resume(self.turn_row(turn))),
+            None => self
+                .messages(account)
+                .find(|row| row.conversation == *conversation && row.state == InboxState::Pending)
+                .cloned()
+                .map(Work::Answer),
+        }
+    }
+
+    fn conversations_with_work(&self, account: Option<&AccountId>) -> Vec<(AccountId, ConversationId)> {
+        let mut found = Vec::new();
+        for row in self.inbox.values().filter(|row| row.state == InboxState::Pending) {
+            let conversation = (row.account.clone(), row.conversation.clone());
+            let wanted = account.is_none_or(|account| *account == row.account);
+            let waits = self.next_work(&row.account, &row.conversation).is_some();
+            if wanted && waits && !found.contains(&conversation) {
+                found.push(conversation);
+            }
+        }
+        found
+    }
+
+    fn outbox_heads(&self, account: &AccountId, limit: u32) -> Vec<OutboxRow> {
+        let mut heads = BTreeMap::new();
+        for Message { row, .. } in self.outbox.values() {
+            if row.account == *account && is_open(row.state) {
+                heads.entry(&row.conversation).or_insert(row);
+            }
+        }
+        let mut heads: Vec<_> = heads.into_values().cloned().collect();
+        heads.sort_by_key(|row| (row.not_before, row.id));
+        heads.truncate(limit as usize);
+        heads
+    }
+
+    fn counts(&self, account: &AccountId, of: &Account) -> Counts {
+        let mut counts = Counts { duplicates: of.duplicates, ..Counts::default() };
+        for row in self.messages(account) {
+            counts.received += 1;
+            match row.state {
+                InboxState::Pending => counts.pending += 1,
+                InboxState::Answered => counts.answered += 1,
+                InboxState::Held(reason) => *counts.held.entry(reason.to_string()).or_default() += 1,
+                InboxState::Dropped(reason) => *counts.dropped.entry(reason.to_string()).or_default() += 1,
+            }
+        }
+        for Message { row, .. } in self.outbox.values().filter(|message| message.row.account == *account) {
+            counts.outbox += u64::from(is_open(row.state));
+            counts.dead += u64::from(row.state == OutboxState::Dead);
+        }
+        counts
+    }
+}
+
+impl Turn {
+    fn is_active(&self) -> bool {
+        matches!(self.row.state, TurnState::Running | TurnState::Interrupted)
+    }
+}
+
+const fn is_open(state: OutboxState) -> bool {
+    matches!(state, OutboxState::Ready | OutboxState::Sending | OutboxState::Unknown)
+}
+
+impl Store for ModelStore {
+    fn commit(&self, tx: Tx) -> BoxFuture<'static, Result<Vec<Outcome>, StoreError>> {
+        ready(self.state.lock().commit(&tx)).boxed()
+    }
+
+    fn next_work(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+    ) -> BoxFuture<'static, Result<Option<Work>, StoreError>> {
+        self.read(|state| state.next_work(account, conversation))
+    }
+
+    fn conversations_with_work(
+        &self,
+        account: Option<&AccountId>,
+    ) -> BoxFuture<'static, Result<Vec<(AccountId, ConversationId)>, StoreError>> {
+        self.read(|state| state.conversations_with_work(account))
+    }
+
+    fn interrupted_turns(&self, account: &AccountId) -> BoxFuture<'static, Result<Vec<TurnRow>, StoreError>> {
+        self.read(|state| {
+            let turns = state
+                .turns
+                .values()
+                .filter(|turn| turn.row.account == *account && turn.row.state == TurnState::Interrupted);
+            turns.map(|turn| state.turn_row(turn)).collect()
+        })
+    }
+
+    fn held(&self, account: &AccountId, limit: u32) -> BoxFuture<'static, Result<Vec<InboxRow>, StoreError>> {
+        self.read(|state| {
+            let held = state.messages(account).filter(|row| matches!(row.state, InboxState::Held(_)));
+            held.take(limit as usize).cloned().collect()
+        })
+    }
+
+    fn transcript(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>> {
+        self.read(|state| {
+            let entries = state
+                .accounts
+                .get(account)
+                .and_then(|account| account.transcripts.get(conversation))
+                .map_or(&[][..], Vec::as_slice);
+            let skipped = entries.len().saturating_sub(limit as usize);
+            entries.iter().skip(skipped).cloned().collect()
+        })
+    }
+
+    fn outbox_heads(
+        &self,
+        account: &AccountId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>> {
+        self.read(|state| state.outbox_heads(account, limit))
+    }
+
+    fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>> {
+        self.read(|state| state.outbox.get(&id).map(|message| message.row.clone()))
+    }
+
+    fn identity(
+        &self,
+        account: &AccountId,
+        fingerprint: &Fingerprint,
+    ) -> BoxFuture<'static, Result<Option<StoredIdentity>, StoreError>> {
+        self.read(|state| state.accounts.get(account)?.identities.get(fingerprint).cloned())
+    }
+
+    fn cursor(
+        &self,
+        account: &AccountId,
+        kind: &str,
+    ) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        self.read(|state| state.accounts.get(account)?.cursors.get(kind).cloned())
+    }
+
+    fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
+        self.read(|state| {
+            let accounts = state.accounts.iter();
+            accounts.map(|(id, account)| (id.clone(), state.counts(id, account))).collect()
+        })
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+}

@@ -1,0 +1,384 @@
+//! What each operation does to the model.
+
+use std::collections::BTreeSet;
+
+use moorline_core::{
+    AccountId, BootId, ConversationId, DropReason, Generation, InboxId, OutboxId, Timestamp, TurnId,
+};
+
+use super::{Account, Message, State, Turn};
+use crate::StoreError;
+use crate::rows::{
+    Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
+};
+use crate::tx::{Claim, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
+
+/// Why a transaction does not happen.
+enum Stop {
+    Not(Outcome),
+    Refused(&'static str),
+}
+
+const CONFLICT: Stop = Stop::Not(Outcome::Conflict);
+const FENCED: Stop = Stop::Not(Outcome::Fenced);
+
+type Step = Result<Outcome, Stop>;
+
+impl State {
+    /// All or nothing: the operations work on a copy.
+    pub(super) fn commit(&mut self, tx: &Tx) -> Result<Vec<Outcome>, StoreError> {
+        let mut next = self.clone();
+        let outcomes: Result<Vec<_>, _> = tx.ops.iter().map(|op| next.apply(tx, op)).collect();
+        match outcomes {
+            Ok(outcomes) => {
+                *self = next;
+                Ok(outcomes)
+            }
+            Err(Stop::Not(outcome)) => Ok(vec![outcome; tx.ops.len()]),
+            Err(Stop::Refused(why)) => Err(StoreError::Refused(why.to_owned())),
+        }
+    }
+
+    fn apply(&mut self, tx: &Tx, op: &Op) -> Step {
+        if let Some(lease) = &tx.lease
+            && self.accounts.get(&lease.account).is_none_or(|account| account.epoch != lease.epoch)
+        {
+            return Err(FENCED);
+        }
+        match (op, &tx.lease) {
+            (Op::BeginBoot { boot, .. }, _) => Ok(self.begin_boot(boot)),
+            (Op::EndBoot { boot }, _) => self.end_boot(boot),
+            (Op::TakeOver { account }, _) => Ok(self.take_over(account)),
+            (_, None) => Err(Stop::Refused("this operation needs a lease")),
+            (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
+        }
+    }
+
+    fn apply_owned(&mut self, lease: &Lease, at: Timestamp, op: &Op) -> Step {
+        match op {
+            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } => {
+                Err(Stop::Refused("this operation belongs to no account"))
+            }
+            Op::Receive { message } => self.receive(lease, at, message),
+            Op::SetCursor { kind, value } => {
+                self.account(lease)?.cursors.insert(kind.clone(), value.clone());
+                Ok(Outcome::Applied(0))
+            }
+            Op::SaveIdentity { fingerprint, identity } => {
+                let stored = StoredIdentity { identity: identity.clone(), verified_at: at };
+                self.account(lease)?.identities.insert(fingerprint.clone(), stored);
+                Ok(Outcome::Applied(0))
+            }
+            Op::Judge { inbox, verdict } => self.judge(lease, *inbox, *verdict),
+            Op::StartTurn { conversation, inputs, claim } => {
+                self.start_turn(lease, at, conversation, inputs, *claim)
+            }
+            Op::ResumeTurn { turn, attempt, claim } => self.resume_turn(lease, *turn, *attempt, *claim),
+            Op::FinishTurn { turn, claim, entries, replies } => {
+                self.finish_turn(lease, at, *turn, *claim, entries, replies)
+            }
+            Op::InterruptTurns { conversation, generation } => {
+                Ok(self.interrupt_turns(lease, conversation.as_ref(), *generation))
+            }
+            Op::ParkTurn { turn, notice } => self.park_turn(lease, at, *turn, notice.as_ref()),
+            Op::Enqueue { reply } => self.enqueue(lease, at, reply, None),
+            Op::ClaimSend { outbox, claim } => self.claim_send(lease, at, *outbox, *claim),
+            Op::SettleSend { outbox, claim, result } => self.settle_send(lease, at, *outbox, *claim, result),
+            Op::InterruptSends { generation } => Ok(self.interrupt_sends(lease, *generation)),
+        }
+    }
+
+    fn account(&mut self, lease: &Lease) -> Result<&mut Account, Stop> {
+        self.accounts.get_mut(&lease.account).ok_or(FENCED)
+    }
+
+    fn begin_boot(&mut self, boot: &BootId) -> Outcome {
+        if self.boots.contains_key(boot.as_str()) {
+            return Outcome::Duplicate(0);
+        }
+        self.boots.insert(boot.as_str().to_owned(), false);
+        Outcome::Applied(0)
+    }
+
+    fn end_boot(&mut self, boot: &BootId) -> Step {
+        let ended = self.boots.get_mut(boot.as_str()).ok_or(CONFLICT)?;
+        let before = std::mem::replace(ended, true);
+        Ok(if before { Outcome::Duplicate(0) } else { Outcome::Applied(0) })
+    }
+
+    fn take_over(&mut self, id: &AccountId) -> Outcome {
+        let account = self.accounts.entry(id.clone()).or_default();
+        account.epoch = moorline_core::Epoch::new(account.epoch.get() + 1);
+        let epoch = account.epoch;
+        for turn in self.turns.values_mut().filter(|turn| turn.row.account == *id) {
+            if turn.row.state == TurnState::Running && turn.row.claim.epoch < epoch {
+                turn.row.state = TurnState::Interrupted;
+            }
+        }
+        for message in self.outbox.values_mut().filter(|message| message.row.account == *id) {
+            if message.row.state == OutboxState::Sending
+                && message.claim.is_some_and(|claim| claim.epoch < epoch)
+            {
+                message.row.state = OutboxState::Unknown;
+            }
+        }
+        Outcome::Applied(epoch.get())
+    }
+
+    fn receive(&mut self, lease: &Lease, at: Timestamp, message: &NewMessage) -> Step {
+        if message.dedupe.is_empty() {
+            return Err(Stop::Refused("a message without a key to recognise its repetition"));
+        }
+        let id = InboxId::new(self.inbox.len() as i64 + 1);
+        let account = self.account(lease)?;
+        let seen = message.dedupe.iter().find_map(|key| account.dedupe.get(key).copied());
+        for key in &message.dedupe {
+            account.dedupe.entry(key.clone()).or_insert(seen.unwrap_or(id));
+        }
+        if let Some(seen) = seen {
+            account.duplicates += 1;
+            return Ok(Outcome::Duplicate(seen.get()));
+        }
+        let row = InboxRow {
+            id,
+            account: lease.account.clone(),
+            conversation: message.conversation.clone(),
+            event_id: message.event_id.clone(),
+            message_id: message.message_id.clone(),
+            chat: message.chat.clone(),
+            route: message.route.clone(),
+            text: message.text.clone(),
+            context: message.context.clone(),
+            received_at: at,
+            state: match message.verdict {
+                Verdict::Allow => InboxState::Pending,
+                Verdict::Drop(reason) => InboxState::Dropped(reason),
+                Verdict::Hold(reason) => InboxState::Held(reason),
+            },
+        };
+        self.inbox.insert(id, row);
+        Ok(Outcome::Applied(id.get()))
+    }
+
+    fn judge(&mut self, lease: &Lease, inbox: InboxId, verdict: Verdict) -> Step {
+        let row = self.inbox.get_mut(&inbox).filter(|row| row.account == lease.account).ok_or(CONFLICT)?;
+        row.state = match (row.state, verdict) {
+            (InboxState::Held(_), Verdict::Allow) => InboxState::Pending,
+            (InboxState::Held(_), Verdict::Drop(reason)) => InboxState::Dropped(reason),
+            _ => return Err(CONFLICT),
+        };
+        Ok(Outcome::Applied(0))
+    }
+
+    fn start_turn(
+        &mut self,
+        lease: &Lease,
+        at: Timestamp,
+        conversation: &ConversationId,
+        inputs: &[InboxId],
+        claim: Claim,
+    ) -> Step {
+        if claim.epoch != lease.epoch {
+            return Err(FENCED);
+        }
+        if inputs.is_empty() {
+            return Err(Stop::Refused("a turn that answers no message"));
+        }
+        let pending = |id: &InboxId| {
+            self.inbox.get(id).is_some_and(|row| {
+                row.account == lease.account
+                    && row.conversation == *conversation
+                    && row.state == InboxState::Pending
+            })
+        };
+        if self.active_turn(&lease.account, conversation).is_some() || !inputs.iter().all(pending) {
+            return Err(CONFLICT);
+        }
+        let id = TurnId::new(self.turns.len() as i64 + 1);
+        let row = TurnRow {
+            id,
+            account: lease.account.clone(),
+            conversation: conversation.clone(),
+            inputs: Vec::new(),
+            attempt: 1,
+            claim,
+            state: TurnState::Running,
+            started_at: at,
+        };
+        self.turns.insert(id, Turn { row, inputs: inputs.iter().copied().collect() });
+        Ok(Outcome::Applied(id.get()))
+    }
+
+    fn turn_in(&mut self, lease: &Lease, turn: TurnId, state: TurnState) -> Option<&mut Turn> {
+        self.turns.get_mut(&turn).filter(|turn| turn.row.account == lease.account && turn.row.state == state)
+    }
+
+    fn resume_turn(&mut self, lease: &Lease, turn: TurnId, attempt: u32, claim: Claim) -> Step {
+        if claim.epoch != lease.epoch {
+            return Err(FENCED);
+        }
+        let found = self.turn_in(lease, turn, TurnState::Interrupted);
+        let found = found.filter(|found| found.row.attempt == attempt).ok_or(CONFLICT)?;
+        found.row.state = TurnState::Running;
+        found.row.attempt += 1;
+        found.row.claim = claim;
+        Ok(Outcome::Applied(0))
+    }
+
+    fn finish_turn(
+        &mut self,
+        lease: &Lease,
+        at: Timestamp,
+        turn: TurnId,
+        claim: Claim,
+        entries: &[(Role, String)],
+        replies: &[NewReply],
+    ) -> Step {
+        let found = self.turn_in(lease, turn, TurnState::Running);
+        let found = found.filter(|found| found.row.claim == claim).ok_or(FENCED)?;
+        found.row.state = TurnState::Done;
+        let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
+        let transcript = self.account(lease)?.transcripts.entry(conversation).or_default();
+        transcript.extend(entries.iter().map(|(role, text)| Entry { role: *role, text: text.clone(), at }));
+        for reply in replies {
+            self.enqueue(lease, at, reply, Some(turn))?;
+        }
+        self.settle(&inputs, InboxState::Answered);
+        Ok(Outcome::Applied(0))
+    }
+
+    fn interrupt_turns(
+        &mut self,
+        lease: &Lease,
+        conversation: Option<&ConversationId>,
+        generation: Generation,
+    ) -> Outcome {
+        let mut interrupted = 0;
+        for Turn { row, .. } in self.turns.values_mut() {
+            if row.account == lease.account
+                && conversation.is_none_or(|conversation| row.conversation == *conversation)
+                && row.state == TurnState::Running
+                && row.claim.epoch == lease.epoch
+                && row.claim.generation <= generation
+            {
+                row.state = TurnState::Interrupted;
+                interrupted += 1;
+            }
+        }
+        Outcome::Applied(interrupted)
+    }
+
+    fn park_turn(&mut self, lease: &Lease, at: Timestamp, turn: TurnId, notice: Option<&NewReply>) -> Step {
+        let found = self.turn_in(lease, turn, TurnState::Interrupted).ok_or(CONFLICT)?;
+        found.row.state = TurnState::Parked;
+        let inputs = found.inputs.clone();
+        if let Some(notice) = notice {
+            self.enqueue(lease, at, notice, Some(turn))?;
+        }
+        self.settle(&inputs, InboxState::Dropped(DropReason::TurnParked));
+        Ok(Outcome::Applied(0))
+    }
+
+    fn settle(&mut self, inputs: &BTreeSet<InboxId>, state: InboxState) {
+        for input in inputs {
+            if let Some(row) = self.inbox.get_mut(input) {
+                row.state = state;
+            }
+        }
+    }
+
+    fn enqueue(&mut self, lease: &Lease, at: Timestamp, reply: &NewReply, turn: Option<TurnId>) -> Step {
+        if let Some(Message { row, .. }) = self.outbox.values().find(|message| message.row.key == reply.key) {
+            return if row.account == lease.account {
+                Ok(Outcome::Duplicate(row.id.get()))
+            } else {
+                Err(CONFLICT)
+            };
+        }
+        let id = OutboxId::new(self.outbox.len() as i64 + 1);
+        let row = OutboxRow {
+            id,
+            account: lease.account.clone(),
+            conversation: reply.conversation.clone(),
+            turn,
+            outbound: reply.outbound.clone(),
+            key: reply.key.clone(),
+            state: OutboxState::Ready,
+            attempts: 0,
+            first_attempt_at: None,
+            not_before: at,
+            last_error: None,
+            message_id: None,
+            created_at: at,
+            sent_at: None,
+        };
+        self.outbox.insert(id, Message { row, claim: None });
+        Ok(Outcome::Applied(id.get()))
+    }
+
+    fn claim_send(&mut self, lease: &Lease, at: Timestamp, outbox: OutboxId, claim: Claim) -> Step {
+        if claim.epoch != lease.epoch {
+            return Err(FENCED);
+        }
+        let message = self.outbox.get_mut(&outbox).ok_or(CONFLICT)?;
+        let claimable = matches!(message.row.state, OutboxState::Ready | OutboxState::Unknown);
+        if message.row.account != lease.account || !claimable {
+            return Err(CONFLICT);
+        }
+        message.claim = Some(claim);
+        message.row.state = OutboxState::Sending;
+        message.row.attempts += 1;
+        message.row.first_attempt_at.get_or_insert(at);
+        Ok(Outcome::Applied(0))
+    }
+
+    fn settle_send(
+        &mut self,
+        lease: &Lease,
+        at: Timestamp,
+        outbox: OutboxId,
+        claim: Claim,
+        result: &SendResult,
+    ) -> Step {
+        let message = self.outbox.get_mut(&outbox).ok_or(FENCED)?;
+        let row = &mut message.row;
+        if row.account != lease.account || row.state != OutboxState::Sending || message.claim != Some(claim) {
+            return Err(FENCED);
+        }
+        match result {
+            SendResult::Sent { message_id } => {
+                row.state = OutboxState::Sent;
+                row.message_id = Some(message_id.clone());
+                row.sent_at = Some(at);
+            }
+            SendResult::Retry { wait, error } => {
+                row.state = OutboxState::Ready;
+                row.not_before = at + *wait;
+                row.last_error = Some(error.clone());
+            }
+            SendResult::Unknown { wait, error } => {
+                row.state = OutboxState::Unknown;
+                row.not_before = at + *wait;
+                row.last_error = Some(error.clone());
+            }
+            SendResult::Dead { error } => {
+                row.state = OutboxState::Dead;
+                row.last_error = Some(error.clone());
+            }
+        }
+        Ok(Outcome::Applied(0))
+    }
+
+    fn interrupt_sends(&mut self, lease: &Lease, generation: Generation) -> Outcome {
+        let mut interrupted = 0;
+        for Message { row, claim } in self.outbox.values_mut() {
+            let ended =
+                claim.is_some_and(|claim| claim.epoch == lease.epoch && claim.generation <= generation);
+            if row.account == lease.account && row.state == OutboxState::Sending && ended {
+                row.state = OutboxState::Unknown;
+                interrupted += 1;
+            }
+        }
+        Outcome::Applied(interrupted)
+    }
+}

@@ -1,0 +1,114 @@
+use std::os::unix::fs::PermissionsExt;
+
+use super::super::statements::FREQUENT;
+use super::*;
+
+#[test]
+fn the_settings_are_those_that_make_a_commit_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("moorline.db");
+    let conn = open_writer(&file).unwrap();
+    let pragma = |name: &str| -> String {
+        conn.query_row(&format!("PRAGMA {name}"), [], |row| {
+            row.get::<_, rusqlite::types::Value>(0).map(|value| format!("{value:?}"))
+        })
+        .unwrap()
+    };
+    let table = [
+        ("journal_mode", "Text(\"wal\")"),
+        ("synchronous", "Integer(2)"),
+        ("wal_autocheckpoint", "Integer(0)"),
+        ("foreign_keys", "Integer(1)"),
+        ("auto_vacuum", "Integer(2)"),
+        ("journal_size_limit", "Integer(67108864)"),
+        ("user_version", "Integer(1)"),
+    ];
+    for (name, value) in table {
+        assert_eq!(pragma(name), value, "{name}");
+    }
+    let mode = |name: &str| fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!([mode("moorline.db"), mode("moorline.db-wal")], [0o600; 2]);
+}
+
+/// Each step in one transaction, a copy first, and never backwards.
+#[test]
+fn migrations_go_forward_one_transaction_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("moorline.db");
+    let conn = open_writer(&file).unwrap();
+    let copy = dir.path().join("moorline.db.v1.bak");
+    assert!(!copy.exists(), "an empty file needs no copy");
+
+    conn.execute_batch("INSERT INTO account (name, epoch, updated_at) VALUES ('feishu:main', 1, 0)").unwrap();
+    let broken = [MIGRATIONS[0], "CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column"];
+    assert!(matches!(migrate(&conn, &file, &broken), Err(OpenError::Database { .. })));
+    let tables = |conn: &Connection| -> i64 {
+        conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'second'", [], |row| row.get(0))
+            .unwrap()
+    };
+    assert_eq!(tables(&conn), 0, "half a step");
+
+    migrate(&conn, &file, &[MIGRATIONS[0], "CREATE TABLE second (x INTEGER) STRICT"]).unwrap();
+    assert_eq!(tables(&conn), 1);
+    let kept = Connection::open(&copy).unwrap();
+    let accounts: i64 = kept.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).unwrap();
+    assert_eq!((accounts, tables(&kept)), (1, 0));
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+
+    drop(conn);
+    assert!(matches!(open_writer(&file), Err(OpenError::TooNew { found: 2, known: 1, .. })));
+}
+
+/// F-074: damage is reported, not served; and only an unclean stop costs the check.
+#[test]
+fn damage_is_found_after_an_unclean_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("moorline.db");
+    let conn = open_writer(&file).unwrap();
+    conn.execute_batch(
+        "INSERT INTO boot (name, version, started_at) VALUES ('b1', '0', 0);
+         INSERT INTO account (name, epoch, updated_at) VALUES ('feishu:main', 1, 0);
+         INSERT INTO dedupe SELECT 1, printf('%0200d', value), value, 0
+         FROM (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < 500)
+               SELECT value FROM n);
+         PRAGMA wal_checkpoint(TRUNCATE);",
+    )
+    .unwrap();
+    drop(conn);
+    let whole = fs::read(&file).unwrap();
+    open_writer(&file).unwrap();
+
+    let mut torn = whole.clone();
+    let last = torn.len() - 4096;
+    torn[last..].fill(0xa5);
+    fs::write(&file, &torn).unwrap();
+    assert!(matches!(open_writer(&file), Err(OpenError::Damaged { .. })));
+
+    fs::write(&file, &whole).unwrap();
+    let conn = open_writer(&file).unwrap();
+    conn.execute_batch("UPDATE boot SET ended_at = 1; PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    drop(conn);
+    let mut torn = fs::read(&file).unwrap();
+    let last = torn.len() - 4096;
+    torn[last..].fill(0xa5);
+    fs::write(&file, &torn).unwrap();
+    open_writer(&file).unwrap();
+}
+
+/// What runs for every message may not get slower with every message.
+#[test]
+fn no_frequent_statement_reads_a_whole_table() {
+    let conn = open_in_memory().unwrap();
+    for statement in FREQUENT {
+        let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
+        let values = vec![rusqlite::types::Null; explain.parameter_count()];
+        let plan: Vec<String> = explain
+            .query_map(rusqlite::params_from_iter(values), |row| row.get(3))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
+        let scans: Vec<&String> = plan.iter().filter(|step| step.starts_with("SCAN")).collect();
+        // The transcript's outer query scans the inner one's few rows.
+        assert!(scans.iter().all(|step| step.contains("(subquery")), "{statement}\n{plan:#?}");
+    }
+}

@@ -1,0 +1,250 @@
+//! Every statement of the store, by what it is about. Terms in a `WHERE` that repeat the condition of a partial
+//! index word for word are there so that SQLite can use that index.
+
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const COMMIT: &str = "COMMIT";
+pub(super) const ROLLBACK: &str = "ROLLBACK";
+pub(super) const SAVEPOINT: &str = "SAVEPOINT one";
+pub(super) const RELEASE: &str = "RELEASE one";
+pub(super) const ROLLBACK_TO: &str = "ROLLBACK TO one";
+
+pub(super) const BOOT_BEGIN: &str =
+    "INSERT INTO boot (name, version, started_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING";
+pub(super) const BOOT_END: &str = "UPDATE boot SET ended_at = ?2 WHERE name = ?1 AND ended_at IS NULL";
+pub(super) const BOOT_EXISTS: &str = "SELECT 1 FROM boot WHERE name = ?1";
+pub(super) const BOOT_LAST_ENDED: &str = "SELECT ended_at IS NOT NULL FROM boot ORDER BY id DESC LIMIT 1";
+
+pub(super) const ACCOUNT: &str = "SELECT id, epoch FROM account WHERE name = ?1";
+pub(super) const ACCOUNT_TAKE_OVER: &str = "
+    INSERT INTO account (name, epoch, updated_at) VALUES (?1, 1, ?2)
+    ON CONFLICT (name) DO UPDATE SET epoch = epoch + 1, updated_at = excluded.updated_at
+    RETURNING id, epoch";
+
+pub(super) const IDENTITY_SAVE: &str = "
+    INSERT INTO identity (account, fingerprint, user_id, name, verified_at) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (account, fingerprint) DO UPDATE
+    SET user_id = excluded.user_id, name = excluded.name, verified_at = excluded.verified_at";
+pub(super) const IDENTITY: &str = "
+    SELECT user_id, name, verified_at FROM identity
+    WHERE account = (SELECT id FROM account WHERE name = ?1) AND fingerprint = ?2";
+
+pub(super) const CURSOR_SET: &str = "
+    INSERT INTO cursor (account, kind, value, updated_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (account, kind) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
+pub(super) const CURSOR: &str = "
+    SELECT value FROM cursor WHERE account = (SELECT id FROM account WHERE name = ?1) AND kind = ?2";
+
+pub(super) const DEDUPE_FIND: &str = "SELECT inbox FROM dedupe WHERE account = ?1 AND delivery = ?2";
+pub(super) const DEDUPE_REMEMBER: &str = "
+    INSERT INTO dedupe (account, delivery, inbox, seen_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (account, delivery) DO NOTHING";
+
+pub(super) const INBOX_INSERT: &str = "
+    INSERT INTO inbox (account, conversation, event_id, message_id, chat_id, chat_kind, route, text, context,
+                       written_at, received_at, raw)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+pub(super) const PENDING_INSERT: &str =
+    "INSERT INTO pending (inbox, account, conversation, held) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const PENDING_FIND: &str =
+    "SELECT conversation, held FROM pending WHERE inbox = ?1 AND account = ?2";
+pub(super) const PENDING_RELEASE: &str = "UPDATE pending SET held = NULL WHERE inbox = ?1";
+pub(super) const PENDING_DELETE: &str = "DELETE FROM pending WHERE inbox = ?1";
+pub(super) const SETTLED_INSERT: &str =
+    "INSERT INTO settled (inbox, dropped, settled_at) VALUES (?1, ?2, ?3)";
+
+pub(super) const TURN_ACTIVE: &str = "
+    SELECT id FROM turn
+    WHERE account = ?1 AND conversation = ?2 AND state IN ('running', 'interrupted')";
+pub(super) const TURN_INSERT: &str = "
+    INSERT INTO turn (account, conversation, state, attempt, epoch, generation, started_at)
+    VALUES (?1, ?2, 'running', 1, ?3, ?4, ?5)";
+pub(super) const TURN_INPUT_INSERT: &str = "INSERT INTO turn_input (turn, inbox) VALUES (?1, ?2)";
+pub(super) const TURN_INPUTS: &str = "SELECT inbox FROM turn_input WHERE turn = ?1 ORDER BY inbox";
+pub(super) const TURN_RESUME: &str = "
+    UPDATE turn SET state = 'running', attempt = attempt + 1, epoch = ?4, generation = ?5
+    WHERE id = ?1 AND account = ?2 AND attempt = ?3 AND state = 'interrupted'";
+pub(super) const TURN_FINISH: &str = "
+    UPDATE turn SET state = 'done', ended_at = ?5
+    WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'running'
+    RETURNING conversation";
+pub(super) const TURN_PARK: &str = "
+    UPDATE turn SET state = 'parked', ended_at = ?3
+    WHERE id = ?1 AND account = ?2 AND state = 'interrupted'";
+pub(super) const TURNS_INTERRUPT: &str = "
+    UPDATE turn SET state = 'interrupted'
+    WHERE account = ?1 AND (?2 IS NULL OR conversation = ?2) AND state IN ('running', 'interrupted')
+      AND state = 'running' AND epoch = ?3 AND generation <= ?4";
+pub(super) const TURNS_INTERRUPT_OLDER: &str = "
+    UPDATE turn SET state = 'interrupted'
+    WHERE account = ?1 AND state IN ('running', 'interrupted') AND state = 'running' AND epoch < ?2";
+pub(super) const ENTRY_INSERT: &str = "
+    INSERT INTO entry (account, conversation, turn, role, text, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+pub(super) const OUTBOX_BY_KEY: &str = "SELECT id, account FROM outbox WHERE idempotency_key = ?1";
+pub(super) const OUTBOX_INSERT: &str = "
+    INSERT INTO outbox (account, conversation, turn, outbound, idempotency_key, state, not_before, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, 'ready', ?6, ?6)";
+pub(super) const OUTBOX_CLAIM: &str = "
+    UPDATE outbox
+    SET state = 'sending', epoch = ?3, generation = ?4, attempts = attempts + 1,
+        first_attempt_at = coalesce(first_attempt_at, ?5)
+    WHERE id = ?1 AND account = ?2 AND state IN ('ready', 'unknown')";
+pub(super) const OUTBOX_HELD_BY: &str = "
+    SELECT 1 FROM outbox
+    WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'sending'";
+pub(super) const OUTBOX_SENT: &str =
+    "UPDATE outbox SET state = 'sent', message_id = ?2, sent_at = ?3 WHERE id = ?1";
+pub(super) const OUTBOX_WAIT: &str =
+    "UPDATE outbox SET state = ?2, not_before = ?3, last_error = ?4 WHERE id = ?1";
+pub(super) const OUTBOX_DEAD: &str = "UPDATE outbox SET state = 'dead', last_error = ?2 WHERE id = ?1";
+pub(super) const SENDS_INTERRUPT: &str = "
+    UPDATE outbox SET state = 'unknown'
+    WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown')
+      AND state = 'sending' AND epoch = ?2 AND generation <= ?3";
+pub(super) const SENDS_INTERRUPT_OLDER: &str = "
+    UPDATE outbox SET state = 'unknown'
+    WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown') AND state = 'sending' AND epoch < ?2";
+
+pub(super) const TALLY_ADD: &str = "
+    INSERT INTO tally (account, kind, reason, count) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (account, kind, reason) DO UPDATE SET count = count + excluded.count";
+pub(super) const TALLY: &str = "
+    SELECT account.name, tally.kind, tally.reason, tally.count
+    FROM account LEFT JOIN tally ON tally.account = account.id";
+/// The same columns as [`TALLY`], from the rows themselves. Repeated deliveries leave no row of their own.
+pub(super) const RECOUNT: &str = "
+    SELECT account.name, counted.kind, counted.reason, counted.count
+    FROM account LEFT JOIN (
+        SELECT account, 'received' AS kind, '' AS reason, count(*) AS count FROM inbox GROUP BY account
+        UNION ALL
+        SELECT account, iif(held IS NULL, 'pending', 'held'), coalesce(held, ''), count(*)
+        FROM pending GROUP BY account, held
+        UNION ALL
+        SELECT inbox.account, iif(dropped IS NULL, 'answered', 'dropped'), coalesce(dropped, ''), count(*)
+        FROM settled JOIN inbox ON inbox.id = settled.inbox GROUP BY inbox.account, dropped
+        UNION ALL
+        SELECT account, iif(state = 'dead', 'dead', 'outbox') AS kind, '', count(*)
+        FROM outbox WHERE state <> 'sent' GROUP BY account, kind
+        UNION ALL
+        SELECT account, kind, reason, count FROM tally WHERE kind = 'duplicates'
+    ) AS counted ON counted.account = account.id";
+
+/// The columns of an inbox row in the order that `read::inbox_row` expects, with what became of the message.
+macro_rules! inbox_columns {
+    () => {
+        "SELECT inbox.id, account.name, inbox.conversation, inbox.event_id, inbox.message_id, inbox.chat_id,
+                inbox.chat_kind, inbox.route, inbox.text, inbox.context, inbox.received_at, pending.held
+         FROM pending
+         JOIN inbox ON inbox.id = pending.inbox
+         JOIN account ON account.id = pending.account "
+    };
+}
+
+pub(super) const NEXT_PENDING: &str = concat!(
+    inbox_columns!(),
+    "WHERE pending.inbox = (
+         SELECT min(inbox) FROM pending
+         WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2 AND held IS NULL)"
+);
+pub(super) const HELD: &str = concat!(
+    inbox_columns!(),
+    "WHERE pending.account = (SELECT id FROM account WHERE name = ?1) AND pending.held IS NOT NULL
+     ORDER BY pending.inbox LIMIT ?2"
+);
+pub(super) const INPUTS: &str = concat!(
+    inbox_columns!(),
+    "WHERE pending.inbox IN (SELECT inbox FROM turn_input WHERE turn = ?1) ORDER BY pending.inbox"
+);
+
+/// Ordered by the oldest pending message: the inputs of an interrupted turn are pending too.
+macro_rules! work {
+    ($condition:literal) => {
+        concat!(
+            "SELECT account.name, pending.conversation
+             FROM pending JOIN account ON account.id = pending.account
+             WHERE pending.held IS NULL ",
+            $condition,
+            " AND NOT EXISTS (
+                  SELECT 1 FROM turn
+                  WHERE turn.account = pending.account AND turn.conversation = pending.conversation
+                    AND turn.state IN ('running', 'interrupted') AND turn.state = 'running')
+             GROUP BY pending.account, pending.conversation
+             ORDER BY min(pending.inbox)"
+        )
+    };
+}
+
+pub(super) const WORK_OF_ALL: &str = work!("");
+pub(super) const WORK_OF_ONE: &str = work!("AND pending.account = (SELECT id FROM account WHERE name = ?1)");
+
+/// The columns of a turn in the order that `read::turn_row` expects.
+macro_rules! turn_columns {
+    () => {
+        "SELECT turn.id, account.name, turn.conversation, turn.attempt, turn.epoch, turn.generation, turn.state,
+                turn.started_at
+         FROM turn JOIN account ON account.id = turn.account
+         WHERE turn.account = (SELECT id FROM account WHERE name = ?1)
+           AND turn.state IN ('running', 'interrupted') "
+    };
+}
+
+pub(super) const ACTIVE_TURN: &str = concat!(turn_columns!(), "AND turn.conversation = ?2");
+pub(super) const INTERRUPTED_TURNS: &str =
+    concat!(turn_columns!(), "AND turn.state = 'interrupted' ORDER BY turn.id");
+
+pub(super) const TRANSCRIPT: &str = "
+    SELECT role, text, added_at FROM (
+        SELECT id, role, text, added_at FROM entry
+        WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2
+        ORDER BY id DESC LIMIT ?3)
+    ORDER BY id";
+
+/// The columns of an outbox row in the order that `read::outbox_row` expects.
+macro_rules! outbox_columns {
+    () => {
+        "SELECT outbox.id, account.name, outbox.conversation, outbox.turn, outbox.outbound,
+                outbox.idempotency_key, outbox.state, outbox.attempts, outbox.first_attempt_at,
+                outbox.not_before, outbox.last_error, outbox.message_id, outbox.created_at, outbox.sent_at
+         FROM outbox JOIN account ON account.id = outbox.account "
+    };
+}
+
+pub(super) const OUTBOX_ROW: &str = concat!(outbox_columns!(), "WHERE outbox.id = ?1");
+pub(super) const OUTBOX_HEADS: &str = concat!(
+    outbox_columns!(),
+    "WHERE outbox.id IN (
+         SELECT min(id) FROM outbox
+         WHERE account = (SELECT id FROM account WHERE name = ?1) AND state IN ('ready', 'sending', 'unknown')
+         GROUP BY conversation)
+     ORDER BY outbox.not_before, outbox.id LIMIT ?2"
+);
+
+/// The statements that run often, for the test that none of them reads a whole table.
+#[cfg(test)]
+pub(super) const FREQUENT: &[&str] = &[
+    ACCOUNT,
+    IDENTITY,
+    CURSOR,
+    DEDUPE_FIND,
+    PENDING_FIND,
+    TURN_ACTIVE,
+    TURN_INPUTS,
+    TURN_RESUME,
+    TURN_PARK,
+    TURNS_INTERRUPT,
+    TURNS_INTERRUPT_OLDER,
+    OUTBOX_BY_KEY,
+    OUTBOX_CLAIM,
+    OUTBOX_HELD_BY,
+    SENDS_INTERRUPT,
+    SENDS_INTERRUPT_OLDER,
+    NEXT_PENDING,
+    HELD,
+    INPUTS,
+    WORK_OF_ONE,
+    ACTIVE_TURN,
+    INTERRUPTED_TURNS,
+    TRANSCRIPT,
+    OUTBOX_ROW,
+    OUTBOX_HEADS,
+];

@@ -1,0 +1,305 @@
+//! What can be asked of the store in one transaction.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use moorline_core::{
+    AccountId, BootId, Chat, ConversationId, DedupeKey, DropReason, Epoch, EventId, Fingerprint, Generation,
+    HoldReason, IdempotencyKey, Identity, Inbound, InboxId, MessageId, Outbound, OutboxId, Route, Timestamp,
+    TurnId,
+};
+
+use crate::rows::Role;
+
+/// The right to act for an account: checked against the account's epoch inside the transaction, so that a process
+/// that has been replaced can change nothing (G13). An account that was never taken over has no valid lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The account.
+    pub account: AccountId,
+    /// The epoch that [`Op::TakeOver`] gave.
+    pub epoch: Epoch,
+}
+
+/// Who works on a turn or a send. Stored with the row; a claim whose epoch or generation is over marks the row
+/// as interrupted (turn) or unknown (send).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The epoch of the account's lease.
+    pub epoch: Epoch,
+    /// The life of the actor that works on it.
+    pub generation: Generation,
+}
+
+/// Operations that become durable together, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tx {
+    /// The lease under which all of them are done; `None` only for operations that belong to no account.
+    pub lease: Option<Lease>,
+    /// The operations, in order.
+    pub ops: Vec<Op>,
+    /// When they are done, for the rows' time stamps.
+    pub at: Timestamp,
+}
+
+impl Tx {
+    /// A transaction under a lease.
+    pub fn under(lease: &Lease, at: Timestamp, ops: impl IntoIterator<Item = Op>) -> Self {
+        Self { lease: Some(lease.clone()), ops: ops.into_iter().collect(), at }
+    }
+
+    /// A transaction that belongs to no account.
+    pub fn global(at: Timestamp, ops: impl IntoIterator<Item = Op>) -> Self {
+        Self { lease: None, ops: ops.into_iter().collect(), at }
+    }
+}
+
+/// One operation. All but the first three need a lease and act on the lease's account only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// A process started. `Duplicate` when this run was recorded before.
+    BeginBoot {
+        /// The run.
+        boot: BootId,
+        /// The program's version.
+        version: String,
+    },
+    /// A process ends in an orderly way. `Duplicate` when that was recorded before, `Conflict` when the run never
+    /// began.
+    EndBoot {
+        /// The run.
+        boot: BootId,
+    },
+    /// Takes the account over: its epoch grows by one, its running turns become interrupted and its rows in
+    /// `sending` become unknown, all of it in this transaction (design §6). `Applied` carries the new epoch.
+    TakeOver {
+        /// The account; created when it is new.
+        account: AccountId,
+    },
+    /// Stores a message once. `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
+    /// under one of its keys, in which case the remaining keys are remembered too and nothing else changes. A
+    /// message without a key is refused.
+    Receive {
+        /// The message and the verdict on it.
+        message: NewMessage,
+    },
+    /// Moves a connector's cursor.
+    SetCursor {
+        /// Which cursor.
+        kind: String,
+        /// Its new value.
+        value: String,
+    },
+    /// Judges a held message. `Conflict` when it is not held.
+    Judge {
+        /// The message.
+        inbox: InboxId,
+        /// The verdict; holding again is a `Conflict`.
+        verdict: Verdict,
+    },
+    /// Starts a turn that answers the pending messages `inputs`. `Applied` carries its [`TurnId`]. `Conflict` when
+    /// the conversation has a running or interrupted turn, or when an input is not pending: there is never a
+    /// second agent on a conversation. `Fenced` when the claim is not of the lease's epoch; a turn without inputs is
+    /// refused.
+    StartTurn {
+        /// The conversation.
+        conversation: ConversationId,
+        /// The messages it answers.
+        inputs: Vec<InboxId>,
+        /// Who runs it.
+        claim: Claim,
+    },
+    /// Takes up an interrupted turn: a compare-and-set on its attempt. `Conflict` when it is not interrupted or was
+    /// taken up by somebody else meanwhile, so that a flapping channel resumes nothing twice (F-064). `Fenced` when
+    /// the claim is not of the lease's epoch.
+    ResumeTurn {
+        /// The turn.
+        turn: TurnId,
+        /// The attempt that was interrupted; it becomes one more.
+        attempt: u32,
+        /// Who runs it now.
+        claim: Claim,
+    },
+    /// Ends a turn: transcript, replies and the end of its inputs, in one commit. `Fenced` when `claim` no longer
+    /// owns the turn. A reply whose key is in the outbox already is there already (see [`Op::Enqueue`]).
+    FinishTurn {
+        /// The turn.
+        turn: TurnId,
+        /// Who ran it.
+        claim: Claim,
+        /// What is added to the transcript.
+        entries: Vec<(Role, String)>,
+        /// The replies, in order.
+        replies: Vec<NewReply>,
+    },
+    /// Marks as interrupted what an actor left running: turns of `conversation` (of every conversation of the account
+    /// when it is `None`) with this account's current epoch and a generation of at most `generation`. `Applied`
+    /// carries how many.
+    InterruptTurns {
+        /// The conversation, or all.
+        conversation: Option<ConversationId>,
+        /// The last life of the actor that ended.
+        generation: Generation,
+    },
+    /// Gives up an interrupted turn: its inputs are dropped as `turn_parked`, `notice` tells the user. `Conflict`
+    /// when the turn is not interrupted.
+    ParkTurn {
+        /// The turn.
+        turn: TurnId,
+        /// What the user is told.
+        notice: Option<NewReply>,
+    },
+    /// Puts a message that no turn produced into the outbox. `Applied` carries its [`OutboxId`]; `Duplicate` that of
+    /// the row that has this idempotency key already (F-057); `Conflict` when that row is another account's.
+    Enqueue {
+        /// The message.
+        reply: NewReply,
+    },
+    /// Claims a row before it is sent: `ready` or `unknown` → `sending`. `Conflict` when it is in another state,
+    /// `Fenced` when the claim is not of the lease's epoch.
+    ClaimSend {
+        /// The row.
+        outbox: OutboxId,
+        /// Who sends it.
+        claim: Claim,
+    },
+    /// Records what became of a send. `Fenced` when `claim` does not hold the row.
+    SettleSend {
+        /// The row.
+        outbox: OutboxId,
+        /// Who sent it.
+        claim: Claim,
+        /// What became of it.
+        result: SendResult,
+    },
+    /// Marks as unknown what an outbox actor left in `sending`, with this account's current epoch and a generation
+    /// of at most `generation`. `Applied` carries how many.
+    InterruptSends {
+        /// The last life of the actor that ended.
+        generation: Generation,
+    },
+    /// Remembers the identity verified with these credentials.
+    SaveIdentity {
+        /// The credentials.
+        fingerprint: Fingerprint,
+        /// The identity.
+        identity: Identity,
+    },
+}
+
+/// A message to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewMessage {
+    /// The delivery's id.
+    pub event_id: EventId,
+    /// All keys under which it may come again; never empty.
+    pub dedupe: Vec<DedupeKey>,
+    /// The conversation it belongs to.
+    pub conversation: ConversationId,
+    /// Where it was written.
+    pub chat: Chat,
+    /// The message's own id; `None` for what could not be parsed.
+    pub message_id: Option<MessageId>,
+    /// Where its answer goes.
+    pub route: Route,
+    /// What the agent reads.
+    pub text: String,
+    /// Whatever else is needed to judge the message later, as the caller's own JSON.
+    pub context: String,
+    /// When the platform says it was written.
+    pub written_at: Option<Timestamp>,
+    /// The bytes received.
+    pub raw: Bytes,
+    /// What is to become of it.
+    pub verdict: Verdict,
+}
+
+impl NewMessage {
+    /// A message with its verdict.
+    pub fn new(inbound: Inbound, context: String, verdict: Verdict) -> Self {
+        Self {
+            event_id: inbound.event_id,
+            dedupe: inbound.dedupe,
+            conversation: inbound.conversation,
+            chat: inbound.chat,
+            message_id: Some(inbound.message_id),
+            route: inbound.route,
+            text: inbound.text.unwrap_or_default(),
+            context,
+            written_at: inbound.written_at,
+            raw: inbound.raw,
+            verdict,
+        }
+    }
+}
+
+/// What becomes of a message. Stored in the same commit as the message, so that none is ever without a verdict.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It waits for its turn.
+    Allow,
+    /// It will not be answered.
+    Drop(DropReason),
+    /// It waits until it can be judged.
+    Hold(HoldReason),
+}
+
+/// A message for the outbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReply {
+    /// The conversation in whose order it is sent.
+    pub conversation: ConversationId,
+    /// The message.
+    pub outbound: Outbound,
+    /// Makes repeating the send harmless where the platform knows such keys; unique in the store.
+    pub key: IdempotencyKey,
+}
+
+/// What became of a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendResult {
+    /// The platform confirmed it (F-059).
+    Sent {
+        /// The id the platform gave.
+        message_id: MessageId,
+    },
+    /// It certainly was not sent: → `ready`, not before `wait` has passed.
+    Retry {
+        /// How long to wait.
+        wait: Duration,
+        /// What failed.
+        error: String,
+    },
+    /// Nobody can tell whether it was sent: → `unknown`, not before `wait` has passed.
+    Unknown {
+        /// How long to wait.
+        wait: Duration,
+        /// What failed.
+        error: String,
+    },
+    /// It will never be sent: → `dead`.
+    Dead {
+        /// Why.
+        error: String,
+    },
+}
+
+/// What became of one operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It happened. The number is what the operation's documentation says, else 0.
+    Applied(i64),
+    /// It had happened before. The number is that of the row from then.
+    Duplicate(i64),
+    /// The lease or the claim is over: somebody else owns this now. Nothing happened.
+    Fenced,
+    /// The row is not in the state the operation needs. Nothing happened.
+    Conflict,
+}
+
+impl Outcome {
+    /// Whether the operation happened, now or before.
+    pub const fn is_done(self) -> bool {
+        matches!(self, Self::Applied(_) | Self::Duplicate(_))
+    }
+}

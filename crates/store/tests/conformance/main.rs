@@ -1,0 +1,13 @@
+//! One suite for every store: the same operations have the same outcomes and leave the same visible state.
+
+// `cfg(test)` is always true here; it tells clippy that the helpers are tests too.
+#[cfg(test)]
+mod outcomes;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod script;
+#[cfg(test)]
+mod stores;
+#[cfg(test)]
+mod visible;

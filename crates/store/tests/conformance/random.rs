@@ -1,0 +1,211 @@
+//! Generated scripts against every store.
+
+use std::collections::BTreeSet;
+
+use moorline_core::OutboxId;
+use moorline_store::{Outcome, StoreError, Verdict};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use crate::script::{self, ACCOUNTS, Act, By, CONVERSATIONS, Made, Step};
+use crate::stores::{self, Subject};
+use crate::visible::{assert_conserved, visible};
+
+fn by() -> impl Strategy<Value = By> {
+    (prop::bool::weighted(0.1), 1_u8..=2).prop_map(|(stale, generation)| By { stale, generation })
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    prop_oneof![5 => Just(Verdict::Allow), 1 => Just(script::DROP), 2 => Just(script::HOLD)]
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let conversation = || 0..CONVERSATIONS;
+    let back = || prop_oneof![4 => Just(0_u8), 2 => Just(1), 1 => 0_u8..5];
+    let key = || 0_u8..24;
+    let notice = || (conversation(), key());
+    let keys = prop_oneof![12 => prop::collection::vec(0_u8..60, 1..3), 1 => Just(vec![])];
+    let backs = prop_oneof![12 => prop::collection::vec(back(), 1..3), 1 => Just(vec![])];
+    prop_oneof![
+        10 => (keys, conversation(), verdict())
+            .prop_map(|(keys, conversation, verdict)| Act::Receive { keys, conversation, verdict }),
+        1 => (0_u8..9).prop_map(Act::SetCursor),
+        1 => (0_u8..9).prop_map(Act::SaveIdentity),
+        2 => (back(), verdict()).prop_map(|(back, verdict)| Act::Judge { back, verdict }),
+        6 => (conversation(), backs, by())
+            .prop_map(|(conversation, backs, claim)| Act::StartTurn { conversation, backs, claim }),
+        4 => (back(), 1_u32..=2, by())
+            .prop_map(|(back, attempt, claim)| Act::ResumeTurn { back, attempt, claim }),
+        7 => (back(), by(), 0_u8..4, prop::collection::vec(notice(), 0..3))
+            .prop_map(|(back, claim, entries, replies)| Act::FinishTurn { back, claim, entries, replies }),
+        2 => (prop::option::of(conversation()), 1_u8..=2)
+            .prop_map(|(conversation, generation)| Act::InterruptTurns { conversation, generation }),
+        2 => (back(), prop::option::of(notice())).prop_map(|(back, notice)| Act::ParkTurn { back, notice }),
+        3 => (conversation(), key()).prop_map(|(conversation, key)| Act::Enqueue { conversation, key }),
+        5 => (back(), by()).prop_map(|(back, claim)| Act::ClaimSend { back, claim }),
+        5 => (back(), by(), prop::sample::select(script::results().to_vec()))
+            .prop_map(|(back, claim, result)| Act::SettleSend { back, claim, result }),
+        1 => (1_u8..=2).prop_map(|generation| Act::InterruptSends { generation }),
+    ]
+}
+
+fn global() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        1 => (0_u8..3).prop_map(Act::BeginBoot),
+        1 => (0_u8..3).prop_map(Act::EndBoot),
+        4 => (0..ACCOUNTS).prop_map(Act::TakeOver),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let under = |ops| {
+        (0..ACCOUNTS, prop::bool::weighted(0.05), ops).prop_map(|(account, stale, ops)| Step::Under {
+            account,
+            stale,
+            ops,
+        })
+    };
+    prop_oneof![
+        24 => under(prop::collection::vec(act(), 1..2).boxed()),
+        6 => under(prop::collection::vec(prop_oneof![6 => act().boxed(), 1 => global().boxed()], 0..4).boxed()),
+        3 => prop::collection::vec(prop_oneof![8 => global().boxed(), 1 => act().boxed()], 1..3)
+            .prop_map(|ops| Step::Global { ops }),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+fn scripts() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(), 1..60).prop_map(|mut steps| {
+        let take_over = |account| Step::Global { ops: vec![Act::TakeOver(account)] };
+        // Mostly with accounts that are there.
+        steps.splice(0..0, (0..ACCOUNTS).map(take_over));
+        steps
+    })
+}
+
+/// Runs one script on the stores; tells which operations were seen with which outcome.
+async fn run(subjects: &mut [Subject], steps: &[Step]) -> BTreeSet<String> {
+    let mut made = Made::default();
+    let mut seen = BTreeSet::new();
+    for (number, step) in steps.iter().enumerate() {
+        let (account, stale, acts) = match step {
+            Step::Under { account, stale, ops } => (Some(*account), *stale, ops),
+            Step::Global { ops } => (None, false, ops),
+            Step::Reopen => {
+                subjects.iter_mut().for_each(Subject::reopen);
+                compare(subjects, number, made.outbox_rows()).await;
+                continue;
+            }
+        };
+        let tx = made.tx(account, stale, acts);
+        let mut expected = None;
+        for subject in subjects.iter() {
+            // The words of a refusal are each store's own.
+            let outcome = match subject.store().commit(tx.clone()).await {
+                Err(StoreError::Refused(_)) => Err(()),
+                Err(other) => panic!("step {number}, {}: {other}", subject.name),
+                Ok(outcomes) => Ok(outcomes),
+            };
+            let expected = expected.get_or_insert_with(|| outcome.clone());
+            assert_eq!(outcome, *expected, "step {number}, {}: {step:?}", subject.name);
+        }
+        if let Some(Ok(outcomes)) = expected {
+            made.learn(&tx, acts, &outcomes);
+            let next = |made: &Made| OutboxId::new(made.outbox_rows() + 1);
+            while let Some(row) = subjects[0].store().outbox_row(next(&made)).await.unwrap() {
+                made.learn_outbox(row.account);
+            }
+            for (act, outcome) in acts.iter().zip(outcomes) {
+                let outcome = match outcome {
+                    Outcome::Applied(_) => "applied",
+                    Outcome::Duplicate(_) => "duplicate",
+                    Outcome::Fenced => "fenced",
+                    Outcome::Conflict => "conflict",
+                };
+                // Only alone does an outcome belong to its operation.
+                if acts.len() == 1 && !stale {
+                    seen.insert(format!("{} {outcome}", act.name()));
+                }
+            }
+        }
+        compare(subjects, number, made.outbox_rows()).await;
+    }
+    seen
+}
+
+async fn compare(subjects: &[Subject], step: usize, rows: i64) {
+    let expected = visible(subjects[0].store(), rows + 1).await;
+    assert_conserved(&expected.counts);
+    for subject in &subjects[1..] {
+        let found = visible(subject.store(), rows + 1).await;
+        assert_eq!(found, expected, "after step {step}, {}", subject.name);
+        if let Some(sqlite) = subject.sqlite() {
+            assert_eq!(sqlite.recount().await.unwrap(), found.counts, "after step {step}, {}", subject.name);
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 40, max_shrink_iters: 200, failure_persistence: None, ..Config::default() })]
+
+    /// The same outcomes and the same visible state after every step, whatever happens; closing and opening the
+    /// file changes nothing.
+    #[test]
+    fn every_store_does_what_the_model_does(steps in scripts()) {
+        runtime().block_on(run(&mut stores::all(), &steps));
+    }
+}
+
+/// The guard on the test above: its scripts reach every outcome that an operation can have.
+#[test]
+fn the_scripts_reach_every_outcome() {
+    let config = Config { rng_seed: RngSeed::Fixed(7), ..Config::default() };
+    let mut runner = TestRunner::new(config);
+    let mut seen = BTreeSet::new();
+    for _ in 0..100 {
+        let mut model = [stores::model()];
+        let steps = scripts().new_tree(&mut runner).unwrap().current();
+        seen.append(&mut runtime().block_on(run(&mut model, &steps)));
+    }
+    let reachable = [
+        "BeginBoot applied",
+        "BeginBoot duplicate",
+        "EndBoot applied",
+        "EndBoot conflict",
+        "TakeOver applied",
+        "Receive applied",
+        "Receive duplicate",
+        "SetCursor applied",
+        "SaveIdentity applied",
+        "Judge applied",
+        "Judge conflict",
+        "StartTurn applied",
+        "StartTurn conflict",
+        "StartTurn fenced",
+        "ResumeTurn applied",
+        "ResumeTurn conflict",
+        "ResumeTurn fenced",
+        "FinishTurn applied",
+        "FinishTurn fenced",
+        "FinishTurn conflict",
+        "InterruptTurns applied",
+        "ParkTurn applied",
+        "ParkTurn conflict",
+        "Enqueue applied",
+        "Enqueue duplicate",
+        "Enqueue conflict",
+        "ClaimSend applied",
+        "ClaimSend conflict",
+        "ClaimSend fenced",
+        "SettleSend applied",
+        "SettleSend fenced",
+        "InterruptSends applied",
+    ];
+    let missing: Vec<_> = reachable.iter().filter(|outcome| !seen.contains(**outcome)).collect();
+    assert!(missing.is_empty(), "never reached: {missing:?}");
+}

@@ -1,0 +1,264 @@
+//! Transactions in short form: small numbers that are made into ids and claims when they are carried out, so that
+//! what is generated hits what exists often enough, and misses it often enough.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moorline_core::{
+    AccountId, BootId, Chat, ChatId, ChatKind, ConversationId, DedupeKey, DropReason, Epoch, EventId,
+    Fingerprint, Generation, HoldReason, IdempotencyKey, Identity, InboxId, MessageId, Outbound, OutboxId,
+    Route, Timestamp, TurnId, UserId,
+};
+use moorline_store::{Claim, Lease, NewMessage, NewReply, Op, Outcome, Role, SendResult, Tx, Verdict};
+
+/// How many accounts and conversations there are; reads also ask for one that is not there.
+pub(crate) const ACCOUNTS: u8 = 2;
+pub(crate) const CONVERSATIONS: u8 = 2;
+
+/// One step of a script.
+#[derive(Debug, Clone)]
+pub(crate) enum Step {
+    /// A transaction under the account's lease, or under the one before.
+    Under { account: u8, stale: bool, ops: Vec<Act> },
+    /// Operations without a lease.
+    Global { ops: Vec<Act> },
+    /// The file is closed and opened again.
+    Reopen,
+}
+
+/// One operation.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    BeginBoot(u8),
+    EndBoot(u8),
+    TakeOver(u8),
+    Receive { keys: Vec<u8>, conversation: u8, verdict: Verdict },
+    SetCursor(u8),
+    SaveIdentity(u8),
+    Judge { back: u8, verdict: Verdict },
+    StartTurn { conversation: u8, backs: Vec<u8>, claim: By },
+    ResumeTurn { back: u8, attempt: u32, claim: By },
+    FinishTurn { back: u8, claim: By, entries: u8, replies: Vec<(u8, u8)> },
+    InterruptTurns { conversation: Option<u8>, generation: u8 },
+    ParkTurn { back: u8, notice: Option<(u8, u8)> },
+    Enqueue { conversation: u8, key: u8 },
+    ClaimSend { back: u8, claim: By },
+    SettleSend { back: u8, claim: By, result: SendResult },
+    InterruptSends { generation: u8 },
+}
+
+/// A claim: of the present epoch or the one before, by one of a few generations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct By {
+    pub(crate) stale: bool,
+    pub(crate) generation: u8,
+}
+
+/// What a script has made so far, as the outcomes tell: enough to name it.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    pub(crate) epochs: BTreeMap<u8, i64>,
+    inbox: Vec<(AccountId, u8, i64)>,
+    turns: Vec<(AccountId, i64)>,
+    outbox: Vec<AccountId>,
+    step: i64,
+}
+
+impl Made {
+    /// The transaction that a step stands for.
+    pub(crate) fn tx(&mut self, account: Option<u8>, stale: bool, acts: &[Act]) -> Tx {
+        self.step += 1;
+        let lease = account.map(|number| {
+            let epoch = self.epochs.get(&number).copied().unwrap_or(0);
+            Lease { account: self::account(number), epoch: Epoch::new(epoch) }
+        });
+        let mut tx = Tx {
+            ops: acts.iter().map(|act| self.op(act, lease.as_ref())).collect(),
+            lease,
+            // Later than the step before, and not evenly so.
+            at: Timestamp::from_millis(1_000 * self.step + self.step % 7),
+        };
+        if let Some(lease) = tx.lease.as_mut().filter(|_| stale) {
+            lease.epoch = Epoch::new(lease.epoch.get() - 1);
+        }
+        tx
+    }
+
+    /// Takes note of what a transaction made.
+    pub(crate) fn learn(&mut self, tx: &Tx, acts: &[Act], outcomes: &[Outcome]) {
+        for (act, outcome) in acts.iter().zip(outcomes) {
+            match (act, outcome, &tx.lease) {
+                (Act::TakeOver(account), Outcome::Applied(epoch), _) => {
+                    _ = self.epochs.insert(*account, *epoch)
+                }
+                (Act::Receive { conversation, .. }, Outcome::Applied(id), Some(lease)) => {
+                    self.inbox.push((lease.account.clone(), *conversation, *id));
+                }
+                (Act::StartTurn { .. }, Outcome::Applied(id), Some(lease)) => {
+                    self.turns.push((lease.account.clone(), *id));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes note of the next row of the outbox, whatever made it.
+    pub(crate) fn learn_outbox(&mut self, account: AccountId) {
+        self.outbox.push(account);
+    }
+
+    /// How many rows the outbox has.
+    pub(crate) fn outbox_rows(&self) -> i64 {
+        self.outbox.len() as i64
+    }
+
+    /// Mostly something of the account; beyond that, whatever came last, which may be another's or nothing.
+    fn pick(last: i64, own: impl DoubleEndedIterator<Item = i64>, back: u8) -> i64 {
+        own.rev().nth(back.into()).unwrap_or(last)
+    }
+
+    fn op(&self, act: &Act, lease: Option<&Lease>) -> Op {
+        let epoch = lease.map_or(0, |lease| lease.epoch.get());
+        let claim = |by: &By| Claim {
+            epoch: Epoch::new(epoch - i64::from(by.stale)),
+            generation: Generation::new(by.generation.into()),
+        };
+        let own = |account: &AccountId| lease.is_some_and(|lease| lease.account == *account);
+        let input = |of: Option<u8>, back: &u8| {
+            let own = self.inbox.iter().filter(|row| own(&row.0) && of.is_none_or(|of| of == row.1));
+            InboxId::new(Self::pick(self.inbox.len() as i64, own.map(|row| row.2), *back))
+        };
+        let turn = |back: &u8| {
+            let own = self.turns.iter().filter(|row| own(&row.0)).map(|row| row.1);
+            TurnId::new(Self::pick(self.turns.len() as i64, own, *back))
+        };
+        let outbox = |back: &u8| {
+            let own = (1..=self.outbox_rows()).filter(|id| own(&self.outbox[*id as usize - 1]));
+            OutboxId::new(Self::pick(self.outbox_rows(), own, *back))
+        };
+        match act {
+            Act::BeginBoot(number) => Op::BeginBoot { boot: boot(*number), version: "0.1.0".to_owned() },
+            Act::EndBoot(number) => Op::EndBoot { boot: boot(*number) },
+            Act::TakeOver(number) => Op::TakeOver { account: account(*number) },
+            Act::Receive { keys, conversation, verdict } => {
+                Op::Receive { message: message(keys, *conversation, *verdict) }
+            }
+            Act::SetCursor(value) => Op::SetCursor { kind: "poll".to_owned(), value: value.to_string() },
+            Act::SaveIdentity(name) => Op::SaveIdentity {
+                fingerprint: fingerprint(name % 2),
+                identity: Identity { id: UserId::new(format!("ou_{name}")), name: name.to_string() },
+            },
+            Act::Judge { back, verdict } => Op::Judge { inbox: input(None, back), verdict: *verdict },
+            Act::StartTurn { conversation, backs, claim: by } => Op::StartTurn {
+                conversation: self::conversation(*conversation),
+                inputs: backs.iter().map(|back| input(Some(*conversation), back)).collect(),
+                claim: claim(by),
+            },
+            Act::ResumeTurn { back, attempt, claim: by } => {
+                Op::ResumeTurn { turn: turn(back), attempt: *attempt, claim: claim(by) }
+            }
+            Act::FinishTurn { back, claim: by, entries, replies } => Op::FinishTurn {
+                turn: turn(back),
+                claim: claim(by),
+                entries: [Role::System, Role::User, Role::Agent]
+                    .into_iter()
+                    .cycle()
+                    .take((*entries).into())
+                    .zip(0..)
+                    .map(|(role, number)| (role, format!("{number} of {}", self.step)))
+                    .collect(),
+                replies: replies.iter().map(|(conversation, key)| reply(*conversation, *key)).collect(),
+            },
+            Act::InterruptTurns { conversation, generation } => Op::InterruptTurns {
+                conversation: conversation.map(self::conversation),
+                generation: Generation::new((*generation).into()),
+            },
+            Act::ParkTurn { back, notice } => Op::ParkTurn {
+                turn: turn(back),
+                notice: notice.map(|(conversation, key)| reply(conversation, key)),
+            },
+            Act::Enqueue { conversation, key } => Op::Enqueue { reply: reply(*conversation, *key) },
+            Act::ClaimSend { back, claim: by } => Op::ClaimSend { outbox: outbox(back), claim: claim(by) },
+            Act::SettleSend { back, claim: by, result } => {
+                Op::SettleSend { outbox: outbox(back), claim: claim(by), result: result.clone() }
+            }
+            Act::InterruptSends { generation } => {
+                Op::InterruptSends { generation: Generation::new((*generation).into()) }
+            }
+        }
+    }
+}
+
+impl Act {
+    /// For saying which operations were seen with which outcome.
+    pub(crate) fn name(&self) -> String {
+        let debug = format!("{self:?}");
+        debug.split([' ', '(']).next().unwrap_or_default().to_owned()
+    }
+}
+
+pub(crate) fn account(number: u8) -> AccountId {
+    format!("feishu:a{number}").parse().unwrap()
+}
+
+pub(crate) fn conversation(number: u8) -> ConversationId {
+    ConversationId::new(format!("oc_{number}"))
+}
+
+pub(crate) fn fingerprint(number: u8) -> Fingerprint {
+    Fingerprint::new(format!("f{number}"))
+}
+
+pub(crate) fn boot(number: u8) -> BootId {
+    BootId::new(format!("b{number}"))
+}
+
+pub(crate) fn message(keys: &[u8], conversation: u8, verdict: Verdict) -> NewMessage {
+    let name = format!("{keys:?}");
+    NewMessage {
+        event_id: EventId::new(format!("event {name}")),
+        dedupe: keys.iter().map(|key| DedupeKey::new(format!("key {key}"))).collect(),
+        conversation: self::conversation(conversation),
+        chat: Chat {
+            id: ChatId::new(format!("chat {conversation}")),
+            kind: if conversation == 0 { ChatKind::Direct } else { ChatKind::Group },
+        },
+        message_id: keys.first().map(|key| MessageId::new(format!("om_{key}"))),
+        route: route(conversation),
+        text: format!("“{name}” it's\0me"),
+        context: "{\"sender\":1}".to_owned(),
+        written_at: Some(Timestamp::from_millis(-5)),
+        raw: Bytes::from_static(b"\xff\0\x01"),
+        verdict,
+    }
+}
+
+pub(crate) fn reply(conversation: u8, key: u8) -> NewReply {
+    NewReply {
+        conversation: self::conversation(conversation),
+        outbound: Outbound { route: route(conversation), text: format!("reply {key}") },
+        key: IdempotencyKey::new(format!("k{key}")),
+    }
+}
+
+fn route(conversation: u8) -> Route {
+    Route {
+        chat: ChatId::new(format!("chat {conversation}")),
+        reply_to: (conversation == 1).then(|| MessageId::new("om_1")),
+        in_thread: conversation == 1,
+    }
+}
+
+pub(crate) const DROP: Verdict = Verdict::Drop(DropReason::NotMentioned);
+pub(crate) const HOLD: Verdict = Verdict::Hold(HoldReason::Identity);
+
+pub(crate) fn results() -> [SendResult; 4] {
+    let error = || "no route".to_owned();
+    [
+        SendResult::Sent { message_id: MessageId::new("om_sent") },
+        SendResult::Retry { wait: Duration::from_secs(7), error: error() },
+        SendResult::Unknown { wait: Duration::from_secs(3), error: error() },
+        SendResult::Dead { error: error() },
+    ]
+}
