@@ -1,1 +1,11 @@
-//! Whole-system tests.
+//! The harness of the whole-system tests: the runtime in virtual time, and the binary as a process.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness reports by panicking")]
+
+pub mod http;
+pub mod process;
+pub mod syncs;
+pub mod world;
+
+pub use process::{Process, Settings};
+pub use world::{Setup, World, in_virtual_time};

@@ -1,1 +1,25 @@
 //! The HTTP API an operator and the command line talk to.
+//!
+//! One supervised actor, [`Admin`], owns a server that runs on threads of its own, so that the API answers while
+//! the runtime is busy (F-081). What the API shows and does goes through one trait that the runtime's
+//! [`Handle`](moorline_runtime::Handle) implements; no state is kept here. Every request passes one gate first:
+//! loopback is not trusted (F-091).
+//!
+//! Every answer is JSON and carries an `x-request-id` that is in the log too. Refusals are
+//! `{ "error": { "code", "message" } }`; the codes are stable, and listed in one table.
+#![forbid(unsafe_code)]
+
+mod body;
+mod exchange;
+mod gate;
+mod listener;
+mod operator;
+mod problem;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+pub mod token;
+
+pub use listener::Listener;
+pub use server::{Admin, admin_child};

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::StreamExt;
 use moorline_core::{Clock, Failure, Monotonic};
 use tokio::sync::mpsc;
 
@@ -267,10 +267,10 @@ fn poll_write(
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => return Poll::Pending,
         }
-        if let Some(message) = outgoing.pop_front() {
-            if let Err(error) = socket.as_mut().start_send(message) {
-                return Poll::Ready(Err(error));
-            }
+        if let Some(message) = outgoing.pop_front()
+            && let Err(error) = socket.as_mut().start_send(message)
+        {
+            return Poll::Ready(Err(error));
         }
     }
     socket.as_mut().poll_flush(cx)

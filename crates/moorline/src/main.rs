@@ -1,2 +1,69 @@
-//! The `moorline` binary.
-fn main() {}
+//! The `moorline` binary: what was typed, carried out, and an exit code.
+
+#![allow(
+    unreachable_pub,
+    reason = "a binary has no public surface; `pub` marks what its modules offer each other"
+)]
+
+mod channels;
+mod cli;
+mod client;
+mod clock;
+mod commands;
+mod demo;
+mod exit;
+mod log;
+mod output;
+mod run;
+mod run_file;
+mod settings;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use cli::{Cli, Command, DemoAction};
+use exit::{Code, code_of};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are answers, everything else is a misuse.
+            drop(error.print());
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { Code::Ok.into() } else { Code::Usage.into() };
+        }
+    };
+    match carry_out(&cli) {
+        Ok(code) => code.into(),
+        Err(error) => {
+            output::complain(&error);
+            code_of(&error).into()
+        }
+    }
+}
+
+fn carry_out(cli: &Cli) -> Result<Code> {
+    let (place, json) = (&cli.place, cli.json);
+    match &cli.command {
+        Command::Run => run::run(place),
+        Command::Check => settings::check(place, json),
+        Command::Demo(demo) => match &demo.action {
+            None => demo::demo(demo.calm),
+            Some(DemoAction::Say { account, text }) => talk(demo::say(account, text, json)),
+        },
+        Command::Status => talk(commands::status(place, json)),
+        Command::Tree => talk(commands::tree(place, json)),
+        Command::Account(action) => talk(commands::account(place, action, json)),
+        Command::Send(send) => talk(commands::send(place, send, json)),
+        Command::Shutdown => talk(commands::shutdown(place, json)),
+    }
+}
+
+/// Runs a command that only talks to another process.
+fn talk(command: impl Future<Output = Result<Code>>) -> Result<Code> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}

@@ -1,0 +1,39 @@
+# One line each; `make` alone lists them. Tests and the binary they start and kill share one profile, `ci`.
+CI := --profile ci --workspace
+
+.PHONY: help run build test check lint format bench docs dist clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## the demo: three simulated accounts that answer, fall over and come back
+	cargo run --release --quiet -p moorline -- demo
+
+build: ## the binary, quick to build, in target/release
+	cargo build --release -p moorline
+
+test: ## every test; builds what it needs
+	cargo build $(CI) --bins --quiet
+	cargo test $(CI) --lib --bins --tests
+
+check: lint ## format and lints
+	cargo fmt --all --check
+
+lint: ## clippy, warnings are errors
+	cargo clippy $(CI) --all-targets -- -D warnings
+
+format: ## rustfmt
+	cargo fmt --all
+
+bench: ## measures, with the machine's load beside each figure
+	cargo build --release -p moorline
+	cargo bench -p moorline-tests --bench bench
+
+docs: ## the API documentation of every crate
+	cargo doc --workspace --no-deps
+
+dist: ## the binary as it is shipped, in target/dist
+	cargo build --profile dist -p moorline
+
+clean: ## everything that was built
+	cargo clean

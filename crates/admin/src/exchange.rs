@@ -1,0 +1,64 @@
+//! What every exchange has, whatever its route: the gate in front, an id, the same headers and a line in the log.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{Error, ResponseError, web};
+use moorline_core::Generation;
+use tokio::time::Instant;
+
+use crate::gate::Gate;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Numbers the requests of one life of the server: `3-17` is the seventeenth of the third.
+#[derive(Debug)]
+pub(crate) struct RequestIds {
+    generation: Generation,
+    last: AtomicU64,
+}
+
+impl RequestIds {
+    pub(crate) fn new(generation: Generation) -> Self {
+        Self { generation, last: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        format!("{}-{}", self.generation, self.last.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+}
+
+/// Lets a request through the gate to its route, and dresses the answer.
+pub(crate) async fn exchange<B: MessageBody + 'static>(
+    gate: web::Data<Gate>,
+    ids: web::Data<RequestIds>,
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let since = Instant::now();
+    let id = ids.next();
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let admitted = gate.admit(request.request());
+    let is_mutation = admitted.is_ok() && !method.is_safe();
+    let mut response = match admitted {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(problem) => request.into_response(problem.error_response()),
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    // The query is never logged: somebody may have put a token there.
+    let (status, ms) = (response.status().as_u16(), since.elapsed().as_millis());
+    if is_mutation {
+        tracing::info!(actor = "admin", request = id, %method, path, status, ms, "request");
+    } else {
+        tracing::debug!(actor = "admin", request = id, %method, path, status, ms, "request");
+    }
+    Ok(response)
+}

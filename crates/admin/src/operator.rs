@@ -1,0 +1,93 @@
+//! What an operator may see and do.
+
+use futures_util::future::LocalBoxFuture;
+use moorline_core::{AccountId, ChatId, IdempotencyKey};
+use moorline_runtime::supervision::Node;
+use moorline_runtime::{AccountView, CommandError, Enqueued, Handle, NotReady, Status, StoreError};
+
+/// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
+/// run on.
+pub(crate) trait Operator: Send + Sync {
+    fn status(&self) -> LocalBoxFuture<'_, Result<Status, StoreError>>;
+    fn accounts(&self) -> LocalBoxFuture<'_, Result<Vec<AccountView>, StoreError>>;
+    fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>>;
+    fn readiness(&self) -> Result<(), NotReady>;
+    fn tree(&self) -> Vec<Node>;
+    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>>;
+    fn send<'a>(
+        &'a self,
+        id: &'a AccountId,
+        to: ChatId,
+        text: String,
+        key: Option<IdempotencyKey>,
+    ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>>;
+    fn shutdown(&self);
+}
+
+/// What can be done to one account (F-084).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Start,
+    Stop,
+    Restart,
+    Probe,
+}
+
+impl Verb {
+    pub(crate) const ALL: [Self; 4] = [Self::Start, Self::Stop, Self::Restart, Self::Probe];
+
+    /// As it is written in a path.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Probe => "probe",
+        }
+    }
+}
+
+impl Operator for Handle {
+    fn status(&self) -> LocalBoxFuture<'_, Result<Status, StoreError>> {
+        Box::pin(Self::status(self))
+    }
+
+    fn accounts(&self) -> LocalBoxFuture<'_, Result<Vec<AccountView>, StoreError>> {
+        Box::pin(Self::accounts(self))
+    }
+
+    fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>> {
+        Box::pin(Self::account(self, id))
+    }
+
+    fn readiness(&self) -> Result<(), NotReady> {
+        Self::readiness(self)
+    }
+
+    fn tree(&self) -> Vec<Node> {
+        Self::tree(self)
+    }
+
+    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>> {
+        match verb {
+            Verb::Start => Box::pin(self.start(id)),
+            Verb::Stop => Box::pin(self.stop(id)),
+            Verb::Restart => Box::pin(self.restart(id)),
+            Verb::Probe => Box::pin(self.probe(id)),
+        }
+    }
+
+    fn send<'a>(
+        &'a self,
+        id: &'a AccountId,
+        to: ChatId,
+        text: String,
+        key: Option<IdempotencyKey>,
+    ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>> {
+        Box::pin(Self::send(self, id, to, text, key))
+    }
+
+    fn shutdown(&self) {
+        Self::shutdown(self);
+    }
+}

@@ -1,0 +1,149 @@
+//! The admin actor: owns an HTTP server that runs on threads of its own.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use actix_rt::Arbiter;
+use actix_web::HttpServer;
+use actix_web::dev::ServerHandle;
+use actix_web::web::Data;
+use moorline_core::Secret;
+use moorline_runtime::Handle;
+use moorline_runtime::supervision::{ActorRef, ChildSpec, Env};
+use tokio::sync::oneshot;
+
+use crate::exchange::RequestIds;
+use crate::gate::Gate;
+use crate::listener::Listener;
+use crate::operator::Operator;
+use crate::routes::api;
+
+/// How long a connection may take for a request's head. Bodies have a limit of their own.
+const HEAD_ARRIVES_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long an idle connection is kept.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long a client may take to close after we did.
+const CLOSES_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long requests under way may take once the actor was asked to stop, in seconds.
+const STOPS_WITHIN_SECS: u64 = 1;
+
+/// Connections at a time; more wait in the socket's backlog. Well below a common limit of 1024 open files, so that
+/// no crowd of them can take the channels' sockets away (F-085).
+const CONNECTIONS: usize = 256;
+
+/// The admin endpoint's actor. It answers no messages: it is there so that the server lives and dies with the tree.
+pub struct Admin {
+    env: Env,
+    listener: Arc<Listener>,
+    token: Secret,
+    operator: Data<dyn Operator>,
+    server: Option<Server>,
+}
+
+/// A running server. Its accepting thread, its worker and the arbiter that looks after them end when it is dropped,
+/// whatever the reason, and nobody waits for them.
+#[derive(Debug)]
+struct Server {
+    arbiter: Arbiter,
+    handle: ServerHandle,
+}
+
+/// Makes the child called `admin` of each life of the root: permanent, restarted as any other actor. All its lives
+/// serve on `listener`.
+pub fn admin_child(listener: Listener, token: Secret) -> impl FnMut(&Handle) -> ChildSpec + 'static {
+    let listener = Arc::new(listener);
+    move |handle| spec(&listener, &token, Data::from(Arc::new(handle.clone()) as Arc<dyn Operator>))
+}
+
+pub(crate) fn spec(listener: &Arc<Listener>, token: &Secret, operator: Data<dyn Operator>) -> ChildSpec {
+    let (listener, token) = (Arc::clone(listener), token.clone());
+    ChildSpec::new("admin", &ActorRef::new(), move |env| Admin {
+        env,
+        listener: Arc::clone(&listener),
+        token: token.clone(),
+        operator: operator.clone(),
+        server: None,
+    })
+}
+
+impl Admin {
+    /// Binds the endpoint's socket. Made before anything else starts, so that a port in use is found in time.
+    ///
+    /// # Errors
+    /// When it cannot listen there: the message names the address, the kind is that of the cause.
+    pub fn bind(config: &moorline_config::Admin) -> io::Result<Listener> {
+        Listener::bind(config.listen)
+    }
+
+    /// Starts a server; the receiver gets the reason of its end.
+    fn serve(&self, socket: TcpListener) -> io::Result<(Server, oneshot::Receiver<io::Result<()>>)> {
+        let gate = Data::new(Gate::new(self.token.clone(), self.listener.local_addr().ip()));
+        let ids = Data::new(RequestIds::new(self.env.generation));
+        let operator = self.operator.clone();
+        let server = HttpServer::new(move || api(gate.clone(), ids.clone(), operator.clone()))
+            .workers(1)
+            .disable_signals()
+            .max_connections(CONNECTIONS)
+            .client_request_timeout(HEAD_ARRIVES_WITHIN)
+            .client_disconnect_timeout(CLOSES_WITHIN)
+            .keep_alive(KEEP_ALIVE)
+            .shutdown_timeout(STOPS_WITHIN_SECS)
+            .listen(socket)?
+            .run();
+        let (ended, end) = oneshot::channel();
+        let (arbiter, handle) = (Arbiter::new(), server.handle());
+        arbiter.spawn(async move {
+            // An actor that is gone does not want to know.
+            drop(ended.send(server.await));
+        });
+        Ok((Server { arbiter, handle }, end))
+    }
+}
+
+impl Actor for Admin {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let (server, end) = match self.listener.duplicate().and_then(|socket| self.serve(socket)) {
+            Ok(started) => started,
+            Err(error) => return self.env.exit.fail(ctx, error),
+        };
+        self.server = Some(server);
+        let address = self.listener.local_addr();
+        tracing::info!(actor = "admin", generation = %self.env.generation, %address, "listening");
+        let end = end.into_actor(self).map(|end, admin, ctx| {
+            admin.server = None;
+            match end {
+                // It was asked to, by `stopping`: nobody else does.
+                Ok(Ok(())) => ctx.stop(),
+                Ok(Err(error)) => admin.env.exit.fail(ctx, error),
+                Err(_) => admin.env.exit.fail(ctx, "the server's thread ended"),
+            }
+        });
+        ctx.spawn(end);
+    }
+
+    /// Requests under way are answered first; the actor stops with the server.
+    fn stopping(&mut self, _: &mut Context<Self>) -> Running {
+        match &self.server {
+            Some(server) => {
+                // Asked for by the call; how it went is heard by who waits for the server's end.
+                drop(server.handle.stop(true));
+                Running::Continue
+            }
+            None => Running::Stop,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.arbiter.stop();
+    }
+}

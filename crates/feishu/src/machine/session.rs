@@ -1,0 +1,191 @@
+//! An open connection: pings, pongs, events and their acknowledgements (protocol §2).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use moorline_channel::{AckId, Delivery, Effect, Event, Message, Output};
+use moorline_core::Monotonic;
+use prost::Message as _;
+use serde_json::Value;
+
+use super::PATIENCE;
+use crate::endpoint::{ClientConfig, Endpoint};
+use crate::event::{self, Received};
+use crate::frame::{CONTROL, DATA, Frame, Header};
+use crate::parts::{Joined, Parts};
+
+/// Longest wait between pings. The platform asks for 90 to 120 s; a dead connection is found the sooner, the more
+/// often we ask (protocol §2.6, F-019).
+const PING_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
+
+/// Most deliveries that wait for their verdicts, and most bytes of their frames. What exceeds it is refused at
+/// once and comes again in 15 s: better than acks that are all late (G12).
+const WAITING_LIMIT: usize = 1_024;
+const WAITING_BYTES: usize = 4 << 20;
+
+/// The payload of an acknowledgement, as the platform's own client writes it (protocol §2.4).
+const STORED: &[u8] = br#"{"code": 200, "headers": null, "data": null}"#;
+const REFUSED: &[u8] = br#"{"code": 500, "headers": null, "data": null}"#;
+
+/// An open connection.
+pub(super) struct Session {
+    pub(super) endpoint: Endpoint,
+    /// When the next ping is due.
+    pub(super) next_ping: Monotonic,
+    /// The longest silence that is not death.
+    pub(super) patience: Duration,
+    /// Whether the platform has sent a frame.
+    heard: bool,
+    /// Between the last ping and the next one.
+    ping_wait: Duration,
+    config: ClientConfig,
+    parts: Parts,
+    waiting: BTreeMap<AckId, Waiting>,
+    waiting_bytes: usize,
+    next_ack: u64,
+}
+
+/// A delivery whose verdict is not known yet.
+struct Waiting {
+    /// The frame to send back, without its payload.
+    frame: Frame,
+    received: Monotonic,
+}
+
+impl Session {
+    pub(super) fn new(endpoint: Endpoint, now: Monotonic) -> Self {
+        let mut config = ClientConfig::default();
+        config.merge(&endpoint.config);
+        tracing::debug!(?config, connection = %endpoint.connection, "Long connection opened.");
+        Self {
+            endpoint,
+            next_ping: now,
+            patience: PATIENCE,
+            heard: false,
+            ping_wait: Duration::ZERO,
+            config,
+            parts: Parts::default(),
+            waiting: BTreeMap::new(),
+            waiting_bytes: 0,
+            next_ack: 0,
+        }
+    }
+
+    /// Everything but opening and ending.
+    pub(super) fn step(&mut self, event: Event, now: Monotonic) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match self.parts.expire(now) {
+            0 => {}
+            n => effects
+                .push(skipped(format!("{n} events of which parts are missing; nothing was acknowledged"))),
+        }
+        match event {
+            Event::Frame(Message::Binary(bytes)) => self.binary(bytes, now, &mut effects),
+            Event::Frame(Message::Text(text)) => {
+                effects.push(skipped(format!("a text message of {} bytes", text.len())));
+            }
+            Event::Wake if now >= self.next_ping => effects.push(self.ping(now)),
+            Event::Probe => effects.push(self.ping(now)),
+            Event::Verdict { ack, stored } => effects.extend(self.verdict(ack, stored, now)),
+            _ => {}
+        }
+        effects
+    }
+
+    /// A ping now, and the next one after the interval that is wished for now. The patience never shrinks here: the
+    /// last sign of life answered an earlier ping, and is as old as the interval was then.
+    pub(super) fn ping(&mut self, now: Monotonic) -> Effect {
+        self.ping_wait = self.config.ping_interval.min(PING_AT_LEAST_EVERY);
+        self.next_ping = now + self.ping_wait;
+        if self.heard {
+            self.patience = self.patience.max(self.ping_wait + PATIENCE);
+        }
+        Effect::Send(Message::Binary(Frame::ping(self.endpoint.service_id).write()))
+    }
+
+    fn binary(&mut self, bytes: Bytes, now: Monotonic, effects: &mut Vec<Effect>) {
+        let frame = match Frame::read(bytes) {
+            Ok(frame) => frame,
+            Err(error) => return effects.push(skipped(error.to_string())),
+        };
+        // Every frame of the platform proves that it is there; from now on the next proof may take until the next
+        // ping is answered.
+        effects.push(Effect::Emit(Output::Alive));
+        self.heard = true;
+        self.patience = self.ping_wait + PATIENCE;
+        match (frame.method, frame.header("type")) {
+            (CONTROL, Some("pong")) => effects.extend(self.pong(&frame)),
+            // The platform's own pings need no answer (protocol §2.2).
+            (CONTROL, Some("ping")) => {}
+            (DATA, Some("event")) => self.data(frame, now, effects),
+            (method, kind) => {
+                let kind = self.endpoint.quote(kind.unwrap_or("none"));
+                effects.push(skipped(format!("a frame of method {method} and type {kind}")));
+            }
+        }
+    }
+
+    fn pong(&mut self, frame: &Frame) -> Option<Effect> {
+        let payload = frame.payload.as_deref().filter(|payload| !payload.is_empty())?;
+        match serde_json::from_slice::<Value>(payload) {
+            Ok(received) => {
+                self.config.merge(&received);
+                tracing::trace!(config = ?self.config, "Pong.");
+                None
+            }
+            Err(error) => Some(skipped(format!("a pong whose payload is no JSON: {error}"))),
+        }
+    }
+
+    fn data(&mut self, mut frame: Frame, now: Monotonic, effects: &mut Vec<Effect>) {
+        let payload = match self.parts.take(&frame, now) {
+            Ok(Joined::Whole(payload)) => payload,
+            Ok(Joined::Incomplete) => return,
+            Err(error) => return effects.push(skipped(error.to_string())),
+        };
+        frame.payload = None;
+        match event::read(payload) {
+            Received::Notice { kind } => {
+                effects.push(Effect::Emit(Output::Notice { kind }));
+                effects.push(answer(frame, STORED, Duration::ZERO));
+            }
+            Received::Delivery(delivery) => self.deliver(frame, delivery, now, effects),
+        }
+    }
+
+    /// A redelivery that comes before the first copy has its verdict is a delivery of its own: which is the
+    /// duplicate is for the store to say (F-032).
+    fn deliver(&mut self, frame: Frame, delivery: Delivery, now: Monotonic, effects: &mut Vec<Effect>) {
+        let bytes = frame.encoded_len();
+        if self.waiting.len() >= WAITING_LIMIT || self.waiting_bytes + bytes > WAITING_BYTES {
+            let why = format!("an event was refused: {} wait to be stored", self.waiting.len());
+            effects.push(skipped(why));
+            effects.push(answer(frame, REFUSED, Duration::ZERO));
+            return;
+        }
+        let ack = AckId(self.next_ack);
+        self.next_ack += 1;
+        self.waiting_bytes += bytes;
+        self.waiting.insert(ack, Waiting { frame, received: now });
+        effects.push(Effect::Emit(Output::Deliver { ack, deliveries: vec![delivery], cursor: None }));
+    }
+
+    fn verdict(&mut self, ack: AckId, stored: bool, now: Monotonic) -> Option<Effect> {
+        let Waiting { frame, received } = self.waiting.remove(&ack)?;
+        self.waiting_bytes -= frame.encoded_len();
+        Some(answer(frame, if stored { STORED } else { REFUSED }, now - received))
+    }
+}
+
+/// The frame as received, every header in its place, with `biz_rt` behind them and the verdict as payload (protocol
+/// §2.4). Some headers name the machine that the acknowledgement has to find its way back to.
+fn answer(mut frame: Frame, payload: &'static [u8], took: Duration) -> Effect {
+    frame.headers.push(Header { key: "biz_rt".to_owned(), value: took.as_millis().to_string() });
+    frame.payload = Some(Bytes::from_static(payload));
+    Effect::Send(Message::Binary(frame.write()))
+}
+
+fn skipped(why: String) -> Effect {
+    Effect::Emit(Output::Skipped { why })
+}

@@ -1,0 +1,273 @@
+//! The commands that talk to a running process.
+
+use anyhow::Result;
+use http::{Method, StatusCode};
+use moorline_core::{AccountId, Timestamp};
+use serde_json::{Value, json};
+
+use crate::cli::{self, Account, Place};
+use crate::client::Client;
+use crate::clock::SystemClock;
+use crate::exit::Code;
+use crate::output::{self, Table, span};
+
+/// `moorline status`.
+pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
+    let status = Client::of_running(place)?.expect(Method::GET, "/v1/status", None).await?;
+    let ready = status["ready"].as_bool().unwrap_or(false);
+    if as_json {
+        output::json(&status)?;
+    } else {
+        let up = age(&status["started_at"]).map_or_else(String::new, |up| format!(", up {up}"));
+        let word = if ready { "ready" } else { "NOT READY" };
+        output::line(&format!(
+            "moorline {} (pid {}{up}): {word}, store {}, turns running {}",
+            text(&status["version"]),
+            status["pid"],
+            text(&status["store"]["state"]),
+            status["turns"]["running"]
+        ))?;
+        output::line("")?;
+        accounts_table(status["accounts"].as_array().map_or(&[], Vec::as_slice))?;
+    }
+    Ok(if ready { Code::Ok } else { Code::NotHealthy })
+}
+
+/// `moorline tree`.
+pub async fn tree(place: &Place, as_json: bool) -> Result<Code> {
+    let tree = Client::of_running(place)?.expect(Method::GET, "/v1/tree", None).await?;
+    if as_json {
+        output::json(&tree)?;
+        return Ok(Code::Ok);
+    }
+    let mut table = Table::new(&["ACTOR", "STATE", "GENERATION", "RESTARTS", "IN FLIGHT", "LAST EXIT"]);
+    let nodes = tree.get("actors").unwrap_or(&tree);
+    for node in nodes.as_array().map_or(&[][..], Vec::as_slice) {
+        let path = text(&node["path"]);
+        let depth = path.matches('/').count();
+        let name = path.rsplit('/').next().unwrap_or(&path).to_owned();
+        let exit = &node["last_exit"];
+        let last = if exit.is_null() {
+            "-".to_owned()
+        } else {
+            let reason = &exit["reason"];
+            let kind = reason["kind"].as_str().or(reason.as_str()).unwrap_or("-");
+            let message = reason["message"].as_str().map(|m| format!(": {m}")).unwrap_or_default();
+            format!("{} ago, {kind}{message}", age(&exit["at"]).unwrap_or_default())
+        };
+        table.row(vec![
+            format!("{}{name}", "  ".repeat(depth)),
+            text(&node["state"]),
+            node["generation"].to_string(),
+            node["restarts"].to_string(),
+            node["in_flight"].to_string(),
+            last,
+        ]);
+    }
+    table.print()?;
+    Ok(Code::Ok)
+}
+
+/// `moorline account …`.
+pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<Code> {
+    let client = Client::of_running(place)?;
+    let (verb, id) = match action {
+        Account::List => {
+            let accounts = client.expect(Method::GET, "/v1/accounts", None).await?;
+            if as_json {
+                output::json(&accounts)?;
+            } else {
+                let list = accounts.get("accounts").unwrap_or(&accounts);
+                accounts_table(list.as_array().map_or(&[], Vec::as_slice))?;
+            }
+            return Ok(Code::Ok);
+        }
+        Account::Show { account } => return show(&client, account, as_json).await,
+        Account::Start { account } => ("start", account),
+        Account::Stop { account } => ("stop", account),
+        Account::Restart { account } => ("restart", account),
+        Account::Probe { account } => ("probe", account),
+    };
+    let answer = client.expect(Method::POST, &format!("/v1/accounts/{id}/{verb}"), None).await?;
+    if as_json {
+        output::json(&answer)?;
+    } else {
+        let done = match verb {
+            "start" => "started",
+            "stop" => "stopped",
+            "restart" => "restarted",
+            _ => "asked for signs of life",
+        };
+        output::line(&format!("{id}: {done}"))?;
+    }
+    Ok(Code::Ok)
+}
+
+async fn show(client: &Client, id: &AccountId, as_json: bool) -> Result<Code> {
+    let account = client.expect(Method::GET, &format!("/v1/accounts/{id}"), None).await?;
+    if as_json {
+        output::json(&account)?;
+        return Ok(Code::Ok);
+    }
+    let mut table = Table::new(&["", ""]);
+    let mut row = |name: &str, value: String| table.row(vec![name.to_owned(), value]);
+    row("account", text(&account["id"]));
+    row("state", format!("{} for {}", text(&account["state"]), age(&account["since"]).unwrap_or_default()));
+    row("generation", account["generation"].to_string());
+    if !account["cause"].is_null() {
+        row(
+            "cause",
+            format!("{} ({})", text(&account["cause"]["message"]), text(&account["cause"]["class"])),
+        );
+        row("attempt", account["attempt"].to_string());
+        row("next attempt", until(&account["next_attempt_at"]));
+    }
+    let identity = &account["identity"];
+    row(
+        "identity",
+        format!("{} {} {}", text(&identity["state"]), text(&identity["name"]), text(&identity["id"])),
+    );
+    if !identity["last_error"].is_null() {
+        row(
+            "identity error",
+            format!("{}, next probe {}", text(&identity["last_error"]), until(&identity["next_attempt_at"])),
+        );
+    }
+    for (name, key) in [
+        ("connected", "connected_at"),
+        ("last frame", "last_frame_at"),
+        ("last event", "last_event_at"),
+        ("last sent", "last_sent_at"),
+    ] {
+        row(name, ago(&account["evidence"][key]));
+    }
+    let counts = &account["counts"];
+    for name in ["received", "answered", "pending", "duplicates", "outbox", "dead"] {
+        row(name, counts[name].to_string());
+    }
+    for name in ["dropped", "held"] {
+        row(name, reasons(&counts[name]));
+    }
+    table.print()?;
+    Ok(Code::Ok)
+}
+
+/// `moorline send`.
+pub async fn send(place: &Place, send: &cli::Send, as_json: bool) -> Result<Code> {
+    let mut body = json!({ "to": send.to, "text": send.text });
+    if let Some(key) = &send.idempotency_key {
+        body["idempotency_key"] = json!(key);
+    }
+    let path = format!("/v1/accounts/{}/messages", send.account);
+    let answer = Client::of_running(place)?.expect(Method::POST, &path, Some(&body)).await?;
+    if as_json {
+        output::json(&answer)?;
+    } else {
+        let again = if answer["repeated"] == json!(true) { ", sent before under this key" } else { "" };
+        output::line(&format!("message {} is {}{again}", answer["id"], text(&answer["state"])))?;
+    }
+    Ok(Code::Ok)
+}
+
+/// `moorline shutdown`.
+pub async fn shutdown(place: &Place, as_json: bool) -> Result<Code> {
+    let answer = Client::of_running(place)?.call(Method::POST, "/v1/shutdown", None).await?;
+    if answer.status != StatusCode::ACCEPTED && !answer.status.is_success() {
+        output::json(&answer.body)?;
+        return Ok(Code::Internal);
+    }
+    if as_json {
+        output::json(&answer.body)?
+    } else {
+        output::line("shutting down")?
+    }
+    Ok(Code::Ok)
+}
+
+fn accounts_table(accounts: &[Value]) -> Result<()> {
+    let mut table = Table::new(&[
+        "ACCOUNT",
+        "STATE",
+        "FOR",
+        "IDENTITY",
+        "LAST FRAME",
+        "LAST EVENT",
+        "LAST SENT",
+        "RECEIVED",
+        "ANSWERED",
+        "PENDING",
+        "DROPPED",
+        "HELD",
+        "WHY NOT READY",
+    ]);
+    for account in accounts {
+        let (counts, evidence) = (&account["counts"], &account["evidence"]);
+        let cause = &account["cause"];
+        let why = if cause.is_null() {
+            String::new()
+        } else {
+            format!(
+                "{} [{}], attempt {} {}",
+                text(&cause["message"]),
+                text(&cause["class"]),
+                account["attempt"],
+                until(&account["next_attempt_at"])
+            )
+        };
+        table.row(vec![
+            text(&account["id"]),
+            text(&account["state"]),
+            age(&account["since"]).unwrap_or_default(),
+            text(&account["identity"]["state"]),
+            ago(&evidence["last_frame_at"]),
+            ago(&evidence["last_event_at"]),
+            ago(&evidence["last_sent_at"]),
+            counts["received"].to_string(),
+            counts["answered"].to_string(),
+            counts["pending"].to_string(),
+            sum(&counts["dropped"]).to_string(),
+            sum(&counts["held"]).to_string(),
+            why,
+        ]);
+    }
+    table.print()
+}
+
+fn text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| if value.is_null() { "-".to_owned() } else { value.to_string() }, str::to_owned)
+}
+
+fn sum(reasons: &Value) -> u64 {
+    reasons.as_object().map_or(0, |reasons| reasons.values().filter_map(Value::as_u64).sum())
+}
+
+fn reasons(reasons: &Value) -> String {
+    let listed = reasons.as_object().into_iter().flatten().map(|(reason, count)| format!("{reason} {count}"));
+    let listed: Vec<String> = listed.collect();
+    if listed.is_empty() { "0".to_owned() } else { listed.join(", ") }
+}
+
+fn moment(value: &Value) -> Option<Timestamp> {
+    serde_json::from_value(value.clone()).ok()
+}
+
+fn age(value: &Value) -> Option<String> {
+    let passed = moorline_core::Clock::wall(&SystemClock::new()).since(moment(value)?);
+    Some(span(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn ago(value: &Value) -> String {
+    age(value).map_or_else(|| "never".to_owned(), |age| format!("{age} ago"))
+}
+
+fn until(value: &Value) -> String {
+    match moment(value) {
+        Some(moment) => {
+            let wait = moment.since(moorline_core::Clock::wall(&SystemClock::new()));
+            format!("in {}", span(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+        }
+        None => "under way".to_owned(),
+    }
+}

@@ -1,0 +1,99 @@
+//! `moorline demo say`: a user of the simulated platform writes to a bot, and sees its reply.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use http::Method;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::client::{Client, running};
+use crate::exit::{Code, Failed};
+use crate::output::{self, span};
+
+/// The data directory of a demo, as `config/demo.toml` has it.
+const DATA_DIR: &str = "data/demo";
+
+/// How long to wait for the reply: an account that is being tortured needs up to a minute to come back.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Writes `text` to `account` and prints what comes back.
+///
+/// # Errors
+/// When no demo runs, there is no such account, or no reply comes in time.
+pub async fn say(account: &str, text: &str, as_json: bool) -> Result<Code> {
+    let run = running(Path::new(DATA_DIR))
+        .map_err(|_| Failed::new(Code::Unreachable, "no demo is running: start one with `moorline demo`"))?;
+    let control = run.simulator.ok_or_else(|| Failed::new(Code::Unreachable, "what runs here is no demo"))?;
+    let simulator = Client::open(control);
+    let name = account.trim_start_matches("feishu:");
+    let app = app_of(&simulator, name).await?;
+    let push = json!({ "chat_id": "oc_you", "user": "ou_you", "text": text });
+    let began = Instant::now();
+    let pushed = simulator.expect(Method::POST, &format!("/_simulator/apps/{app}/push"), Some(&push)).await?;
+    let reply = reply_to(&simulator, &app, &pushed, text, began).await?;
+    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if as_json {
+        output::json(&json!({ "account": account, "said": text, "reply": reply["text"], "after_ms": took }))?;
+    } else {
+        output::line(&format!("you  -> {name}: {text}"))?;
+        output::line(&format!(
+            "{name} -> you: {}   ({})",
+            reply["text"].as_str().unwrap_or_default(),
+            span(took)
+        ))?;
+    }
+    Ok(Code::Ok)
+}
+
+async fn app_of(simulator: &Client, name: &str) -> Result<String> {
+    let state = simulator.expect(Method::GET, "/_simulator/state", None).await?;
+    let apps = state["apps"].as_object().cloned().unwrap_or_default();
+    let wanted = format!("{name} bot");
+    let found = apps.iter().find(|(_, view)| view["bot_name"] == json!(wanted));
+    let known = || {
+        let names = apps.values().filter_map(|view| view["bot_name"].as_str());
+        names.map(|name| name.trim_end_matches(" bot")).collect::<Vec<_>>().join(", ")
+    };
+    match found {
+        Some((app, _)) => Ok(app.clone()),
+        None => {
+            Err(Failed::new(Code::Usage, format!("the demo has no bot `{name}`, only {}", known())).into())
+        }
+    }
+}
+
+/// The first message that became visible in our chat after the push, with the pushed text in it.
+async fn reply_to(
+    simulator: &Client,
+    app: &str,
+    pushed: &Value,
+    text: &str,
+    began: Instant,
+) -> Result<Value> {
+    loop {
+        let state = simulator.expect(Method::GET, "/_simulator/state", None).await?;
+        let events = state["events"].as_array().cloned().unwrap_or_default();
+        let pushed_at = events.iter().find(|event| event["event_id"] == pushed["event_id"]);
+        let pushed_at = pushed_at.and_then(|event| event["pushed_at"].as_str()).unwrap_or_default();
+        let visible = state["visible"].as_array().cloned().unwrap_or_default();
+        let reply = visible.into_iter().find(|message| {
+            message["app"] == json!(app)
+                && message["chat"] == json!("oc_you")
+                && message["text"].as_str().is_some_and(|reply| reply.contains(text))
+                && message["at"].as_str().is_some_and(|at| at >= pushed_at)
+        });
+        if let Some(reply) = reply {
+            return Ok(reply);
+        }
+        if began.elapsed() > PATIENCE {
+            let message = format!(
+                "no reply within {} s; `moorline --data-dir {DATA_DIR} status` says why",
+                PATIENCE.as_secs()
+            );
+            return Err(Failed::new(Code::NotHealthy, message).into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,58 @@
+//! Exit codes (design §9, after sysexits), and the error that carries one to `main`.
+
+use std::fmt;
+use std::process::ExitCode;
+
+/// How the process ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// Done.
+    Ok = 0,
+    /// Done, and the answer is "not healthy".
+    NotHealthy = 1,
+    /// The command line makes no sense.
+    Usage = 64,
+    /// Nobody answers at the admin endpoint.
+    Unreachable = 69,
+    /// Something failed in here.
+    Internal = 70,
+    /// Another process runs on this data directory.
+    AlreadyRunning = 75,
+    /// The configuration is wrong.
+    BadConfiguration = 78,
+}
+
+impl From<Code> for ExitCode {
+    fn from(code: Code) -> Self {
+        Self::from(code as u8)
+    }
+}
+
+/// An error that ends the process with a code of its own.
+#[derive(Debug)]
+pub struct Failed {
+    /// The code.
+    pub code: Code,
+    /// What to tell the user.
+    pub message: String,
+}
+
+impl Failed {
+    /// Ends the process with `code` and this message.
+    pub fn new(code: Code, message: impl fmt::Display) -> Self {
+        Self { code, message: message.to_string() }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// The code for an error that reached `main`: its own, or that of something unexpected.
+pub fn code_of(error: &anyhow::Error) -> Code {
+    error.downcast_ref::<Failed>().map_or(Code::Internal, |failed| failed.code)
+}

@@ -1,0 +1,129 @@
+//! Everything that goes to standard output: the answers of commands, as tables or as JSON.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::Result;
+use serde_json::Value;
+
+/// Prints one line. A reader that has gone away is not an error of ours.
+pub fn line(text: &str) -> Result<()> {
+    match writeln!(io::stdout(), "{text}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Prints JSON, indented.
+pub fn json(value: &Value) -> Result<()> {
+    line(&serde_json::to_string_pretty(value)?)
+}
+
+/// Tells on standard error what went wrong.
+pub fn complain(error: &anyhow::Error) {
+    // There is nowhere left to report that standard error is closed.
+    drop(writeln!(io::stderr(), "moorline: {error:#}"));
+}
+
+/// A table whose columns are as wide as what is in them.
+#[derive(Debug)]
+pub struct Table {
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these column heads.
+    pub fn new(head: &[&'static str]) -> Self {
+        Self { head: head.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row.
+    pub fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Prints it.
+    pub fn print(&self) -> Result<()> {
+        line(&self.render(io::stdout().is_terminal()))
+    }
+
+    fn render(&self, colour: bool) -> String {
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain(self.head.get(column).map(|head| head.len())).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
+        let render = |cells: &mut dyn Iterator<Item = &str>| {
+            let padded = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+        };
+        let head = render(&mut self.head.iter().copied());
+        let mut lines = vec![if colour { format!("\x1b[1m{head}\x1b[0m") } else { head }];
+        for row in &self.rows {
+            let text = render(&mut row.iter().map(String::as_str));
+            lines.push(if colour { paint(&text) } else { text });
+        }
+        lines.join("\n")
+    }
+}
+
+/// Colours the words that say how things stand.
+fn paint(row: &str) -> String {
+    let colours = [
+        ("ready", "32"),
+        ("running", "32"),
+        ("reconnecting", "33"),
+        ("restarting", "33"),
+        ("connecting", "33"),
+        ("blocked", "31"),
+        ("parked", "31"),
+        ("stopped", "2"),
+    ];
+    row.split_inclusive(' ')
+        .map(|word| match colours.iter().find(|(state, _)| *state == word.trim()) {
+            Some((state, colour)) => word.replacen(state, &format!("\x1b[{colour}m{state}\x1b[0m"), 1),
+            None => word.to_owned(),
+        })
+        .collect()
+}
+
+/// A span of time as people say it: `850 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`, `9 d 4 h`.
+pub fn span(millis: u64) -> String {
+    let secs = millis / 1_000;
+    match secs {
+        _ if millis < 1_000 => format!("{millis} ms"),
+        0..60 => format!("{}.{} s", secs, millis % 1_000 / 100),
+        60..3_600 => format!("{} min {} s", secs / 60, secs % 60),
+        3_600..86_400 => format!("{} h {} min", secs / 3_600, secs % 3_600 / 60),
+        _ => format!("{} d {} h", secs / 86_400, secs % 86_400 / 3_600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_as_people_say_them() {
+        let rows = [
+            (850, "850 ms"),
+            (4_210, "4.2 s"),
+            (59_999, "59.9 s"),
+            (200_000, "3 min 20 s"),
+            (7_500_000, "2 h 5 min"),
+            (792_000_000, "9 d 4 h"),
+        ];
+        for (millis, text) in rows {
+            assert_eq!(span(millis), text);
+        }
+    }
+
+    #[test]
+    fn a_table_is_as_wide_as_its_cells() {
+        let mut table = Table::new(&["ACCOUNT", "STATE"]);
+        table.row(vec!["feishu:main".to_owned(), "ready".to_owned()]);
+        table.row(vec!["x".to_owned(), "blocked".to_owned()]);
+        assert_eq!(table.render(false), "ACCOUNT      STATE\nfeishu:main  ready\nx            blocked");
+        assert!(table.render(true).contains("\x1b[32mready\x1b[0m"));
+    }
+}

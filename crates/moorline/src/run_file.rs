@@ -1,0 +1,75 @@
+//! `data_dir/run.json`: how the command line finds the process that runs on a data directory.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use moorline_core::{BootId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What is in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// The process.
+    pub pid: u32,
+    /// Where its admin endpoint listens.
+    pub address: SocketAddr,
+    /// This run of it.
+    pub boot: BootId,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// What it is doing.
+    pub phase: Phase,
+    /// The control interface of the simulator, in a demo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulator: Option<SocketAddr>,
+}
+
+/// What the process is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Not everything is up yet.
+    Starting,
+    /// Everything is up.
+    Running,
+    /// On its way down.
+    Stopping,
+}
+
+impl RunFile {
+    /// Writes the file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn write(&self, data_dir: &Path) -> std::io::Result<()> {
+        let temporary = data_dir.join("run.json.new");
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        drop(file);
+        fs::rename(temporary, path(data_dir))
+    }
+
+    /// Reads the file; `None` when there is none that can be read.
+    pub fn read(data_dir: &Path) -> Option<Self> {
+        serde_json::from_slice(&fs::read(path(data_dir)).ok()?).ok()
+    }
+
+    /// Removes the file: nothing runs here any more.
+    pub fn remove(data_dir: &Path) {
+        // A file that is left over names a process that is gone, which readers check.
+        drop(fs::remove_file(path(data_dir)));
+    }
+
+    /// Whether the process it names still exists.
+    pub fn is_alive(&self) -> bool {
+        Path::new("/proc").join(self.pid.to_string()).exists()
+    }
+}
+
+fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("run.json")
+}

@@ -1,0 +1,91 @@
+//! Counts what a process asks of the disk, at the C library's door.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Notes every `fsync` and `fdatasync` in a file, one byte each, and passes them on.
+const SOURCE: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static void note(char which) {
+    const char *path = getenv("SYNC_COUNT_FILE");
+    if (!path) return;
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    if (fd < 0) return;
+    if (write(fd, &which, 1) != 1) { }
+    close(fd);
+}
+
+int fsync(int fd) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "fsync");
+    note('s');
+    return real(fd);
+}
+
+int fdatasync(int fd) {
+    int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    note('d');
+    return real(fd);
+}
+"#;
+
+/// A library to be preloaded, and the file in which it counts.
+pub struct SyncCounter {
+    directory: TempDir,
+}
+
+impl SyncCounter {
+    /// Compiles the library with the C compiler that building the binary needs as well.
+    ///
+    /// # Panics
+    /// When there is none.
+    #[must_use]
+    pub fn build() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let source = directory.path().join("counter.c");
+        std::fs::write(&source, SOURCE).unwrap();
+        let library = directory.path().join("counter.so");
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", "-o"])
+            .arg(library)
+            .arg(source)
+            .arg("-ldl")
+            .status();
+        assert!(compiled.unwrap().success(), "cc failed");
+        Self { directory }
+    }
+
+    /// What a process whose calls are to be counted is started with.
+    #[must_use]
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let path = |name: &str| self.directory.path().join(name).display().to_string();
+        BTreeMap::from([
+            ("LD_PRELOAD".to_owned(), path("counter.so")),
+            ("SYNC_COUNT_FILE".to_owned(), path("count")),
+        ])
+    }
+
+    /// Calls of `fsync` so far.
+    #[must_use]
+    pub fn fsyncs(&self) -> usize {
+        self.count(b's')
+    }
+
+    /// Calls of `fdatasync` so far.
+    #[must_use]
+    pub fn fdatasyncs(&self) -> usize {
+        self.count(b'd')
+    }
+
+    fn count(&self, kind: u8) -> usize {
+        let file: PathBuf = self.directory.path().join("count");
+        std::fs::read(file).unwrap_or_default().into_iter().filter(|&byte| byte == kind).count()
+    }
+}

@@ -1,0 +1,303 @@
+//! The whole runtime and the simulator on one thread, in virtual time: hours pass in milliseconds, and a seed
+//! repeats everything.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moorline_channel::Factory;
+use moorline_config::{AGENT_KINDS, Config, Source, load};
+use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, Monotonic, Timestamp};
+use moorline_feishu::Feishu;
+use moorline_runtime::{AccountStatus, Handle, Options, Runtime};
+use moorline_simulator::Simulator;
+use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
+use moorline_store::{SqliteStore, Store};
+use tokio::time::Instant;
+
+/// When virtual time begins on the wall clock.
+const EPOCH_MS: i64 = 1_795_176_000_000;
+
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Runs a test on an actix system whose clock moves only when everybody waits.
+pub fn in_virtual_time<F: Future>(test: F) -> F::Output {
+    actix_rt::System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    })
+    .block_on(test)
+}
+
+/// Follows tokio's time; the wall clock too, unless a test moves it.
+#[derive(Debug)]
+pub struct VirtualClock {
+    origin: Instant,
+}
+
+impl VirtualClock {
+    /// A clock that begins now.
+    #[must_use]
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self { origin: Instant::now() })
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Monotonic {
+        Monotonic::from_origin(self.origin.elapsed())
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(EPOCH_MS) + self.origin.elapsed()
+    }
+}
+
+/// What a world is made of.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// How many accounts: `feishu:a0`, `feishu:a1`, …
+    pub accounts: usize,
+    /// Where randomness comes from.
+    pub seed: u64,
+    /// How long the echo agent takes.
+    pub agent_delay: &'static str,
+    /// More configuration, at the top of the file's `[channels.feishu]` table.
+    pub channel: &'static str,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "" }
+    }
+}
+
+/// A runtime that talks to a simulated platform.
+pub struct World {
+    /// The platform.
+    pub simulator: Simulator,
+    /// The apps of the accounts, in their order.
+    pub apps: Vec<App>,
+    /// What an operator would see.
+    pub handle: Handle,
+    /// The store, which outlives the runtime.
+    pub store: Arc<SqliteStore>,
+    clock: Arc<VirtualClock>,
+    setup: Setup,
+    config: Config,
+    runtime: Option<Runtime>,
+    started: Instant,
+    boots: u32,
+}
+
+impl World {
+    /// Starts a runtime against a fresh platform. Nothing is connected yet.
+    pub async fn start(setup: Setup) -> Self {
+        Self::prepare(setup, |_, _| {}).await
+    }
+
+    /// As [`World::start`], with faults set on the platform before the first connection.
+    pub async fn prepare(setup: Setup, arrange: impl FnOnce(&Simulator, &[App])) -> Self {
+        let simulator = Simulator::new(setup.seed);
+        let apps: Vec<App> = (0..setup.accounts)
+            .map(|n| {
+                let credentials = (format!("cli_{n:016x}"), format!("secret-of-a{n}"));
+                simulator
+                    .add_app(NewApp::named(format!("Bot {n}")).with_credentials(credentials.0, credentials.1))
+            })
+            .collect();
+        arrange(&simulator, &apps);
+        let config = configuration(&setup, &apps);
+        let store = Arc::new(SqliteStore::inline(None).unwrap());
+        let clock = VirtualClock::start();
+        let runtime = boot(&config, &simulator, &store, &clock, setup.seed, 1).await;
+        let handle = runtime.handle();
+        let started = Instant::now();
+        Self {
+            simulator,
+            apps,
+            handle,
+            store,
+            clock,
+            setup,
+            config,
+            runtime: Some(runtime),
+            started,
+            boots: 1,
+        }
+    }
+
+    /// Ends the runtime as a crash would: nothing is said, nothing is finished; only what is stored remains.
+    pub async fn crash(&mut self) {
+        drop(self.runtime.take());
+        // Dropped actors end at their next poll.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    /// Starts the next process on the same store.
+    pub async fn boot(&mut self) {
+        self.boots += 1;
+        let runtime =
+            boot(&self.config, &self.simulator, &self.store, &self.clock, self.setup.seed, self.boots).await;
+        self.handle = runtime.handle();
+        self.runtime = Some(runtime);
+    }
+
+    /// Ends the runtime in an orderly way.
+    pub async fn shutdown(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown(Duration::from_secs(10)).await;
+        }
+    }
+
+    /// The id of an account.
+    #[must_use]
+    pub fn id(&self, n: usize) -> AccountId {
+        format!("feishu:a{n}").parse().unwrap()
+    }
+
+    /// The app of an account.
+    #[must_use]
+    pub fn app(&self, n: usize) -> &AppId {
+        &self.apps[n].app_id
+    }
+
+    /// What an account says about itself.
+    #[must_use]
+    pub fn status(&self, n: usize) -> AccountStatus {
+        let id = self.id(n);
+        self.handle.board().account(&id).unwrap()
+    }
+
+    /// Virtual time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A direct message of a user, in a chat of their own.
+    pub fn say(&self, n: usize, user: &str, text: &str) -> Pushed {
+        let push = Push::direct(chat_of(user).as_str(), user, text);
+        self.simulator.push(self.app(n), push).unwrap()
+    }
+
+    /// How many copies of `text` the user sees from our bots.
+    #[must_use]
+    pub fn copies(&self, user: &str, text: &str) -> usize {
+        self.simulator.read_ledger(|ledger| ledger.visible_copies(&chat_of(user), text))
+    }
+
+    /// Waits for a condition and says how long it took.
+    ///
+    /// # Panics
+    /// When it does not come true in time; the message shows every account.
+    pub async fn until(&self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
+        let began = Instant::now();
+        while !condition(self) {
+            if began.elapsed() >= limit {
+                panic!("not within {limit:?}: {what}\n{}", self.describe());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        began.elapsed()
+    }
+
+    /// Waits until all accounts are ready.
+    pub async fn all_ready(&self, limit: Duration) -> Duration {
+        self.until("all accounts ready", limit, |world| {
+            (0..world.apps.len()).all(|n| world.status(n).state == AccountState::Ready)
+        })
+        .await
+    }
+
+    /// Waits until everybody is ready and has an identity.
+    pub async fn settled(&self) {
+        self.all_ready(Duration::from_secs(5)).await;
+        self.until("all identities known", Duration::from_secs(5), |world| {
+            (0..world.apps.len()).all(|n| world.status(n).identity.id.is_some())
+        })
+        .await;
+    }
+
+    /// Checks what must hold at every moment: outcomes are conserved (design §2), the counters agree with the rows,
+    /// and no account ever had two connections (F-026).
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn check(&self) {
+        let counts = self.store.counts().await.unwrap();
+        assert_eq!(counts, self.store.recount().await.unwrap(), "counters differ from rows");
+        for (id, c) in &counts {
+            let outcomes =
+                c.answered + c.pending + c.dropped.values().sum::<u64>() + c.held.values().sum::<u64>();
+            assert_eq!(c.received, outcomes, "{id}: {c:?}");
+        }
+        for app in &self.apps {
+            let counters = self.simulator.counters(&app.app_id).unwrap();
+            assert!(counters.max_open <= 1, "{}: {} connections at once", app.app_id, counters.max_open);
+        }
+    }
+
+    /// Everything about every account, for a test that failed.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut text = format!("at {:?} virtual\n", self.elapsed());
+        for (n, app) in self.apps.iter().enumerate() {
+            let counters = self.simulator.counters(&app.app_id).unwrap();
+            let _ = writeln!(text, "{:#?}\n{counters:?}", self.status(n));
+        }
+        text
+    }
+}
+
+/// The direct chat of a user.
+#[must_use]
+pub fn chat_of(user: &str) -> ChatId {
+    ChatId::new(format!("oc_{user}"))
+}
+
+fn configuration(setup: &Setup, apps: &[App]) -> Config {
+    let mut text = format!(
+        "data_dir = \"unused\"\n[agents.default]\nkind = \"echo\"\ndelay = \"{}\"\n\
+         [channels.feishu]\nbase_url = \"http://platform.test\"\n{}\n",
+        setup.agent_delay, setup.channel
+    );
+    for (n, app) in apps.iter().enumerate() {
+        let _ = writeln!(
+            text,
+            "[channels.feishu.accounts.a{n}]\napp_id = \"{}\"\napp_secret = \"{}\"",
+            app.app_id, app.app_secret
+        );
+    }
+    let source = Source { path: "world.toml".into(), text };
+    load(&source, &BTreeMap::new(), &[Feishu.schema()], AGENT_KINDS)
+        .unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+async fn boot(
+    config: &Config,
+    simulator: &Simulator,
+    store: &Arc<SqliteStore>,
+    clock: &Arc<VirtualClock>,
+    seed: u64,
+    boots: u32,
+) -> Runtime {
+    let plans = config
+        .accounts
+        .iter()
+        .map(|account| (account.id.clone(), Feishu.parse(&account.settings).unwrap()))
+        .collect();
+    let options = Options {
+        config: config.clone(),
+        plans,
+        store: Arc::clone(store) as Arc<dyn Store>,
+        network: moorline_simulator::memory::network(simulator),
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        boot: BootId::new(format!("boot-{seed}-{boots}")),
+        seed: seed.wrapping_add(u64::from(boots)),
+        version: "test",
+        children: Vec::new(),
+    };
+    Runtime::start(options).await.unwrap()
+}

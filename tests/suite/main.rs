@@ -1,0 +1,12 @@
+//! One test binary: linking once is what makes many whole-system tests affordable.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod crash;
+mod deaf;
+mod delivery;
+mod durability;
+mod faults;
+mod panics;
+mod sockets;
+mod workspace;
