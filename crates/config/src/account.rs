@@ -1,6 +1,6 @@
 //! The channels and accounts of the file.
 
-use moorline_core::{AccountId, AccountSettings, Backoff, ChannelName, ChatId, Schema, UserId};
+use moorline_core::{AccountId, AccountSettings, Backoff, ChannelName, ChatId, Schema, UserId, Value};
 
 use crate::agent::{self, Agents};
 use crate::nearest::hint;
@@ -62,13 +62,16 @@ fn account(
         Datum::One(value) => Some((field.key.to_owned(), value)),
         Datum::Many(_) => None,
     });
+    let liveness = said.own.value("liveness").and_then(Datum::duration);
+    // A channel keeps its own rhythm of signs of life, so it has to know.
+    let liveness_too = liveness.map(|span| ("liveness".to_owned(), Value::Duration(span)));
     Some(Account {
-        settings: AccountSettings { id: id.clone(), values: values.collect() },
+        settings: AccountSettings { id: id.clone(), values: values.chain(liveness_too).collect() },
         id,
         agent: agent?,
         access: access(&said.access)?,
         retry: retry?,
-        liveness: said.own.value("liveness").and_then(Datum::duration),
+        liveness,
         position: reader.source().position(table.span.as_ref()?.start),
     })
 }

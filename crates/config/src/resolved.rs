@@ -113,7 +113,7 @@ pub struct Account {
     pub access: Access,
     /// Delays after transient failures.
     pub retry: Backoff,
-    /// The longest silence of its connection; `None` for the channel's own.
+    /// Within this time a dead connection is noticed; also in `settings`, for the channel. `None` for its own choice.
     pub liveness: Option<Duration>,
     /// Where it is written. No part of its equality.
     pub position: Position,

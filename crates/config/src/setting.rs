@@ -151,7 +151,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "liveness",
         Kind::Duration,
         None,
-        "The longest silence of a connection before it counts as dead; the channel's own choice by default.",
+        "Within this time a dead connection is noticed; the channel's own choice (Feishu: 40s) if that is sooner.",
     ),
     setting(
         Section::Access,

@@ -1,6 +1,7 @@
 //! The app: its id, its secret, and where its platform is.
 
 use std::fmt;
+use std::time::Duration;
 
 use moorline_core::{Fingerprint, Secret};
 use sha2::{Digest, Sha256};
@@ -14,6 +15,33 @@ pub(crate) struct App {
     pub(crate) secret: Secret,
     /// Where its platform is.
     pub(crate) base: Base,
+    /// How soon a dead connection is to be noticed.
+    pub(crate) rhythm: Rhythm,
+}
+
+/// How often a sign of life is asked for, and how long it may take (protocol §2.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rhythm {
+    /// The longest time between two pings.
+    pub(crate) ping: Duration,
+    /// How long a ping may stay unanswered, and a connection that has just opened silent (F-019).
+    pub(crate) answer: Duration,
+}
+
+impl Default for Rhythm {
+    /// The platform asks for a ping every 90 or 120 s and is known to bear more of them.
+    fn default() -> Self {
+        Self { ping: Duration::from_secs(30), answer: Duration::from_secs(10) }
+    }
+}
+
+impl Rhythm {
+    /// Notices a dead connection within `liveness`, or within the 40 s of the default if that is sooner.
+    pub(crate) fn within(liveness: Duration) -> Self {
+        let usual = Self::default();
+        let answer = usual.answer.min(liveness / 2);
+        Self { ping: usual.ping.min(liveness.saturating_sub(answer)), answer }
+    }
 }
 
 impl App {
@@ -140,8 +168,12 @@ mod tests {
     #[test]
     fn the_fingerprint_changes_with_each_part_and_shows_none() {
         let print = |id: &str, secret: &str, base: &str| {
-            let app =
-                App { id: id.to_owned(), secret: Secret::new(secret), base: Base::parse(base).unwrap() };
+            let app = App {
+                id: id.to_owned(),
+                secret: Secret::new(secret),
+                base: Base::parse(base).unwrap(),
+                rhythm: Rhythm::default(),
+            };
             app.fingerprint()
         };
         let first = print("cli_a", "s1", "https://a.test");
@@ -153,6 +185,24 @@ mod tests {
             print("cli_a", "s1", "https://b.test"),
         ] {
             assert_ne!(first, other);
+        }
+    }
+
+    /// The two parts never add up to more than what was asked for (`[channels.<c>] liveness`).
+    #[test]
+    fn a_dead_connection_is_noticed_within_the_liveness_that_was_asked_for() {
+        for (asked, ping, answer) in [
+            (2_000, 1_000, 1_000),
+            (15_000, 7_500, 7_500),
+            (25_000, 15_000, 10_000),
+            (600_000, 30_000, 10_000),
+        ] {
+            let rhythm = Rhythm::within(Duration::from_millis(asked));
+            assert_eq!(
+                rhythm,
+                Rhythm { ping: Duration::from_millis(ping), answer: Duration::from_millis(answer) }
+            );
+            assert!(rhythm.ping + rhythm.answer <= Duration::from_millis(asked));
         }
     }
 }

@@ -70,7 +70,12 @@ pub(crate) fn bytes(dump: &str) -> Bytes {
 /// An app on this base.
 pub(crate) fn app(base: &str) -> Arc<App> {
     let base = Base::parse(base).unwrap();
-    Arc::new(App { id: APP_ID.to_owned(), secret: Secret::new(SECRET), base })
+    Arc::new(App {
+        id: APP_ID.to_owned(),
+        secret: Secret::new(SECRET),
+        base,
+        rhythm: crate::app::Rhythm::default(),
+    })
 }
 
 /// An answer.

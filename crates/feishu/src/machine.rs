@@ -16,10 +16,6 @@ use session::Session;
 /// The only call a connection makes.
 const ENDPOINT_CALL: RequestId = RequestId(0);
 
-/// How long a connection that has just opened may stay silent, and how long a ping may stay unanswered (protocol
-/// §2.6, F-019).
-const PATIENCE: Duration = Duration::from_secs(10);
-
 /// RFC 6455 §7.4.1.
 const NORMAL_CLOSURE: u16 = 1_000;
 
@@ -40,7 +36,7 @@ enum Phase {
     /// The handshake is under way.
     Opening(Endpoint),
     /// Open.
-    Open(Session),
+    Open(Box<Session>),
 }
 
 impl LongConnection {
@@ -78,10 +74,10 @@ impl Connector for LongConnection {
                 }
             }
             (Phase::Opening(endpoint), Event::Opened) => {
-                let mut session = Session::new(endpoint, now);
+                let mut session = Session::new(endpoint, self.app.rhythm, now);
                 let connection = session.endpoint.connection.clone();
                 let effects = vec![Effect::Emit(Output::Open { connection }), session.ping(now)];
-                self.phase = Phase::Open(session);
+                self.phase = Phase::Open(Box::new(session));
                 effects
             }
             (Phase::Opening(endpoint), Event::NotOpened(error)) => {
@@ -121,7 +117,7 @@ impl Connector for LongConnection {
     fn patience(&self) -> Duration {
         match &self.phase {
             Phase::Open(session) => session.patience,
-            Phase::Idle | Phase::Asking | Phase::Opening(_) => PATIENCE,
+            Phase::Idle | Phase::Asking | Phase::Opening(_) => self.app.rhythm.answer,
         }
     }
 }

@@ -9,7 +9,7 @@ use moorline_channel::{
 };
 use moorline_core::{AccountSettings, Field, FieldKind, Finding, Fingerprint, Schema, Secret};
 
-use crate::app::{App, Base};
+use crate::app::{App, Base, Rhythm};
 use crate::identity::BotInfo;
 use crate::machine::LongConnection;
 use crate::sender::TextSender;
@@ -82,7 +82,8 @@ impl Factory for Feishu {
             .map_err(|error| findings.push(Finding { key: "base_url", problem: error.to_string() }));
         match (secret, base) {
             (Some(secret), Ok(base)) if findings.is_empty() => {
-                let app = App { id: id.to_owned(), secret: secret.clone(), base };
+                let rhythm = settings.duration("liveness").map_or_else(Rhythm::default, Rhythm::within);
+                let app = App { id: id.to_owned(), secret: secret.clone(), base, rhythm };
                 Ok(Arc::new(Account { app: Arc::new(app) }))
             }
             _ => Err(findings),

@@ -17,8 +17,8 @@ use crate::spec::ChildSpec;
 use crate::tree::{NodeState, Tree, millis};
 use body::Body;
 
-/// A parent that has not answered by then is taken for gone. It is polled while it is being stopped, so only one
-/// that is stuck in a handler or a `ctx.wait` for this long is mistaken.
+/// For a parent that has not answered by then the standard policy does. It is polled while it is being stopped, so
+/// only one that is stuck in a handler or a `ctx.wait` for this long is passed over.
 const PARENT_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) struct Child {
@@ -204,23 +204,19 @@ impl Child {
     }
 }
 
-/// Tells the parent, and returns what it says. Where no parent is bound the standard policy answers.
+/// Tells the parent, and returns what it says. Where no parent is bound the standard policy answers; so it does for a
+/// parent that lives and is too busy to, because a busy moment, or a suspend, must not end a child for good (G5).
 async fn report(siblings: &Siblings, exited: ChildExited) -> Directive {
-    let parent = match Children::of(siblings) {
-        None => return Directive::Stop,
-        Some(siblings) => match siblings.parent() {
-            None => return siblings.decide(&exited),
-            Some(parent) => parent,
-        },
-    };
-    let (actor, generation) = (Arc::clone(&exited.path), exited.generation);
-    match timeout(PARENT_ANSWERS_WITHIN, parent.send(exited)).await {
+    let Some(family) = Children::of(siblings) else { return Directive::Stop };
+    let Some(parent) = family.parent() else { return family.decide(&exited) };
+    match timeout(PARENT_ANSWERS_WITHIN, parent.send(exited.clone())).await {
         Ok(Ok(directive)) => directive,
         // The parent is gone: its own task stops us, and reports.
         Ok(Err(_)) => Directive::Stop,
         Err(_) => {
-            tracing::error!(%actor, %generation, "stopped for good: its parent did not answer");
-            Directive::Stop
+            let (actor, generation) = (&*exited.path, exited.generation);
+            tracing::error!(actor, %generation, "its parent does not answer, the standard policy decides");
+            family.decide(&exited)
         }
     }
 }

@@ -9,15 +9,11 @@ use moorline_core::Monotonic;
 use prost::Message as _;
 use serde_json::Value;
 
-use super::PATIENCE;
+use crate::app::Rhythm;
 use crate::endpoint::{ClientConfig, Endpoint};
 use crate::event::{self, Received};
 use crate::frame::{CONTROL, DATA, Frame, Header};
 use crate::parts::{Joined, Parts};
-
-/// Longest wait between pings. The platform asks for 90 to 120 s; a dead connection is found the sooner, the more
-/// often we ask (protocol §2.6, F-019).
-const PING_AT_LEAST_EVERY: Duration = Duration::from_secs(30);
 
 /// Most deliveries that wait for their verdicts, and most bytes of their frames. What exceeds it is refused at
 /// once and comes again in 15 s: better than acks that are all late (G12).
@@ -35,6 +31,7 @@ pub(super) struct Session {
     pub(super) next_ping: Monotonic,
     /// The longest silence that is not death.
     pub(super) patience: Duration,
+    rhythm: Rhythm,
     /// Whether the platform has sent a frame.
     heard: bool,
     /// Between the last ping and the next one.
@@ -54,14 +51,15 @@ struct Waiting {
 }
 
 impl Session {
-    pub(super) fn new(endpoint: Endpoint, now: Monotonic) -> Self {
+    pub(super) fn new(endpoint: Endpoint, rhythm: Rhythm, now: Monotonic) -> Self {
         let mut config = ClientConfig::default();
         config.merge(&endpoint.config);
         tracing::debug!(?config, connection = %endpoint.connection, "Long connection opened.");
         Self {
             endpoint,
             next_ping: now,
-            patience: PATIENCE,
+            patience: rhythm.answer,
+            rhythm,
             heard: false,
             ping_wait: Duration::ZERO,
             config,
@@ -96,10 +94,10 @@ impl Session {
     /// A ping now, and the next one after the interval that is wished for now. The patience never shrinks here: the
     /// last sign of life answered an earlier ping, and is as old as the interval was then.
     pub(super) fn ping(&mut self, now: Monotonic) -> Effect {
-        self.ping_wait = self.config.ping_interval.min(PING_AT_LEAST_EVERY);
+        self.ping_wait = self.config.ping_interval.min(self.rhythm.ping);
         self.next_ping = now + self.ping_wait;
         if self.heard {
-            self.patience = self.patience.max(self.ping_wait + PATIENCE);
+            self.patience = self.patience.max(self.ping_wait + self.rhythm.answer);
         }
         Effect::Send(Message::Binary(Frame::ping(self.endpoint.service_id).write()))
     }
@@ -113,7 +111,7 @@ impl Session {
         // ping is answered.
         effects.push(Effect::Emit(Output::Alive));
         self.heard = true;
-        self.patience = self.ping_wait + PATIENCE;
+        self.patience = self.ping_wait + self.rhythm.answer;
         match (frame.method, frame.header("type")) {
             (CONTROL, Some("pong")) => effects.extend(self.pong(&frame)),
             // The platform's own pings need no answer (protocol §2.2).
