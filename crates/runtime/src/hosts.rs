@@ -20,21 +20,30 @@ pub(crate) struct Hosts {
 
 #[derive(Debug)]
 struct Host {
-    bucket: TokenBucket,
+    connects: TokenBucket,
+    /// Calls nobody waits for: the identity probes of accounts that start together.
+    probes: TokenBucket,
     /// Counts connections that became ready.
     successes: watch::Sender<u64>,
 }
 
 impl Host {
     fn new() -> Self {
-        Self { bucket: TokenBucket::new(CONNECT_BURST, CONNECT_INTERVAL), successes: watch::Sender::new(0) }
+        let bucket = TokenBucket::new(CONNECT_BURST, CONNECT_INTERVAL);
+        Self { connects: bucket.clone(), probes: bucket, successes: watch::Sender::new(0) }
     }
 }
 
 impl Hosts {
     /// Reserves a connect to `host` and says how long to wait before making it.
-    pub(crate) fn admit(&self, host: &str, now: Monotonic) -> Duration {
-        self.with(host, |host| host.bucket.take(now))
+    pub(crate) fn admit_connect(&self, host: &str, now: Monotonic) -> Duration {
+        self.with(host, |host| host.connects.take(now))
+    }
+
+    /// The same for a call that nobody waits for. A thousand accounts that start together would otherwise open a
+    /// thousand HTTP connections at once, and keep them.
+    pub(crate) fn admit_probe(&self, host: &str, now: Monotonic) -> Duration {
+        self.with(host, |host| host.probes.take(now))
     }
 
     /// A connection to `host` became ready: whoever waits to try again there may do so now.

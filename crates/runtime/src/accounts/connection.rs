@@ -92,7 +92,7 @@ impl Connection {
             return;
         }
         self.cancel_retry(ctx);
-        let wait = self.services.hosts.admit(self.account.plan.host(), self.services.clock.now());
+        let wait = self.services.hosts.admit_connect(self.account.plan.host(), self.services.clock.now());
         if wait.is_zero() {
             self.open(ctx);
         } else {

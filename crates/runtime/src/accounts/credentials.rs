@@ -139,8 +139,8 @@ impl Actor for Credentials {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         if self.source.is_some() {
+            // The first to ask starts the first fetch; from then on there is always a good one, or one on its way.
             bus::follow(&self.services.bus, Some(self.account.id.clone()), ctx);
-            self.fetch(ctx);
         }
     }
 }

@@ -115,6 +115,13 @@ impl IdentityProbe {
             status.identity.next_attempt_at = Some(next_at);
             status.identity.last_error = Some(failure.to_string());
         });
+        self.probe_after(wait, ctx);
+    }
+
+    fn probe_after(&mut self, wait: Duration, ctx: &mut Context<Self>) {
+        if wait.is_zero() {
+            return self.probe(ctx);
+        }
         self.timer = Some(ctx.run_later(wait, |this, ctx| {
             this.timer = None;
             this.probe(ctx);
@@ -213,7 +220,8 @@ impl Actor for IdentityProbe {
     fn started(&mut self, ctx: &mut Context<Self>) {
         bus::follow(&self.services.bus, Some(self.account.id.clone()), ctx);
         self.recall(ctx);
-        self.probe(ctx);
+        let wait = self.services.hosts.admit_probe(self.account.plan.host(), self.services.clock.now());
+        self.probe_after(wait, ctx);
         // Looks for held messages whose time is over; a tenth of the limit late at most.
         let round =
             (self.services.limits.hold_limit / 10).clamp(Duration::from_secs(1), Duration::from_secs(600));
@@ -248,7 +256,7 @@ impl Handler<AccountChanged> for IdentityProbe {
     type Result = ();
 
     fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
-        if event.state == AccountState::Ready && self.timer.is_some() {
+        if event.state == AccountState::Ready && self.failures > 0 && self.timer.is_some() {
             self.probe(ctx);
         }
     }
