@@ -18,9 +18,13 @@ use crate::http::{self, Answer};
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// The binary that was built with the same profile as this test.
+/// The binary that was built with the same profile as this test, or the one that `MOORLINE_BINARY` names: another
+/// build, or a wrapper that runs it under a profiler.
 #[must_use]
 pub fn binary() -> PathBuf {
+    if let Some(binary) = std::env::var_os("MOORLINE_BINARY") {
+        return binary.into();
+    }
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().find(|dir| dir.join("moorline").is_file());
     profile.expect("build the binary first: `make test` does").join("moorline")

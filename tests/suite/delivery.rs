@@ -59,6 +59,22 @@ fn answers_of_one_chat_come_in_order_and_chats_do_not_wait_for_each_other_f035()
     });
 }
 
+/// The pause between two messages of one chat took a place among those that are sent to at the same time, so that
+/// every seventeenth reply waited for a chat it had nothing to do with.
+#[test]
+fn the_pause_of_one_chat_is_no_pause_of_another_f062() {
+    in_virtual_time(async {
+        let world = settled(Setup::default()).await;
+        for n in 0..64 {
+            world.say(0, &format!("u{n}"), "hello");
+        }
+        let all = |w: &World| (0..64).all(|n| w.copies(&format!("u{n}"), "hello") == 1);
+        let took = world.until("all answered", SECOND, all).await;
+        assert!(took < Duration::from_millis(100), "{took:?}");
+        world.check().await;
+    });
+}
+
 #[test]
 fn an_event_in_parts_is_joined_whatever_the_order_and_a_missing_part_costs_nothing_f038() {
     in_virtual_time(async {

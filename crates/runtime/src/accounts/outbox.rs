@@ -38,7 +38,10 @@ pub(crate) struct Outbox {
     env: Env,
     /// Set once what an earlier life left in `sending` is marked unknown; nothing is sent before.
     settled: bool,
+    /// Conversations that are being sent to.
     busy: BTreeSet<ConversationId>,
+    /// Conversations that were sent to so recently that the platform's pace asks for a pause.
+    resting: BTreeSet<ConversationId>,
     looking: bool,
     look_again: bool,
     /// Set by ChannelReady: rows that wait after a transient failure need not wait any longer.
@@ -54,6 +57,7 @@ impl Outbox {
             env,
             settled: false,
             busy: BTreeSet::new(),
+            resting: BTreeSet::new(),
             looking: false,
             look_again: false,
             hurry: false,
@@ -93,7 +97,8 @@ impl Outbox {
             return;
         }
         self.looking = true;
-        let limit = u32::try_from(PARALLEL * 2 + self.busy.len()).unwrap_or(u32::MAX);
+        // Enough to find a full house of conversations that may be sent to.
+        let limit = u32::try_from(PARALLEL * 2 + self.busy.len() + self.resting.len()).unwrap_or(u32::MAX);
         let heads = self.services.store.outbox_heads(&self.account.id, limit);
         ctx.spawn(actix::fut::wrap_future(heads).map(|heads, this: &mut Self, ctx| {
             this.looking = false;
@@ -115,7 +120,8 @@ impl Outbox {
         let hurry = std::mem::take(&mut self.hurry);
         let mut next_due = None;
         for row in heads {
-            if self.busy.contains(&row.conversation) || row.state == OutboxState::Sending {
+            let occupied = self.busy.contains(&row.conversation) || self.resting.contains(&row.conversation);
+            if occupied || row.state == OutboxState::Sending {
                 continue;
             }
             if row.not_before > now && !hurry {
@@ -149,27 +155,34 @@ impl Outbox {
         let conversation = row.conversation.clone();
         let sending = deliver(Rc::clone(&self.services), Rc::clone(&self.account), row, claim);
         let sending = actix::fut::wrap_future(async move {
-            sending.await;
+            let pause = sending.await;
             drop(guard);
+            pause
         });
-        ctx.spawn(sending.map(move |(), this: &mut Self, ctx| {
+        ctx.spawn(sending.map(move |pause: Duration, this: &mut Self, ctx| {
             this.busy.remove(&conversation);
+            if !pause.is_zero() {
+                this.resting.insert(conversation.clone());
+                ctx.run_later(pause, move |this, ctx| {
+                    this.resting.remove(&conversation);
+                    this.look(ctx);
+                });
+            }
             this.look(ctx);
         }));
     }
 }
 
-/// Claims, sends and settles one row, then keeps its conversation busy for as long as the platform's pace asks.
-async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) {
+/// Claims, sends and settles one row; answers with the pause that the platform's pace asks of its conversation.
+async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) -> Duration {
     let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
     match services.store.commit(under(Op::ClaimSend { outbox: row.id, claim })).await {
         Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
         // Somebody settled or claimed it meanwhile: nothing to do.
-        Ok(_) => return,
+        Ok(_) => return Duration::ZERO,
         Err(error) => {
             tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
-            tokio::time::sleep(STORE_RETRY).await;
-            return;
+            return STORE_RETRY;
         }
     }
     let began = services.clock.now();
@@ -185,18 +198,17 @@ async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, c
         services.store.commit(under(Op::SettleSend { outbox: row.id, claim, result: result.clone() })).await
     {
         if matches!(error, StoreError::Failed(_)) {
-            return;
+            return Duration::ZERO;
         }
         tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "outcome not stored, trying again: {error}");
         tokio::time::sleep(STORE_RETRY).await;
     }
-    if sent {
-        services
-            .board
-            .update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
-        let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
-        tokio::time::sleep(pace.saturating_sub(services.clock.now() - began)).await;
+    if !sent {
+        return Duration::ZERO;
     }
+    services.board.update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
+    let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
+    pace.saturating_sub(services.clock.now() - began)
 }
 
 /// What an answer of the platform means for the row.
