@@ -39,11 +39,17 @@ impl Settings {
     /// Accounts `feishu:a0`, … for these apps, on the platform at `platform`.
     #[must_use]
     pub fn new(platform: SocketAddr, apps: &[App], agent_delay: &str) -> Self {
+        Self::with_channel(platform, apps, agent_delay, "")
+    }
+
+    /// The same, with more lines in the `[channels.feishu]` table.
+    #[must_use]
+    pub fn with_channel(platform: SocketAddr, apps: &[App], agent_delay: &str, channel: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut text = format!(
             "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n\
              [agents.default]\nkind = \"echo\"\ndelay = \"{agent_delay}\"\n\
-             [channels.feishu]\nbase_url = \"http://{platform}\"\n",
+             [channels.feishu]\nbase_url = \"http://{platform}\"\n{channel}\n",
             directory.path().join("data").display()
         );
         for (n, app) in apps.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Counts what a process asks of the disk, at the C library's door.
+//! Stands between a process and the disk, at the C library's door: counts syncs, and makes them fail.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -6,10 +6,11 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// Notes every `fsync` and `fdatasync` in a file, one byte each, and passes them on.
+/// Notes every `fsync` and `fdatasync` in a file, one byte each, and passes them on, or fails them.
 const SOURCE: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -31,7 +32,12 @@ int fsync(int fd) {
 
 int fdatasync(int fd) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
+    const char *fail = getenv("SYNC_FAIL_FILE");
     note('d');
+    if (fail && access(fail, F_OK) == 0) {
+        errno = EIO;
+        return -1;
+    }
     return real(fd);
 }
 "#;
@@ -69,7 +75,13 @@ impl SyncCounter {
         BTreeMap::from([
             ("LD_PRELOAD".to_owned(), path("counter.so")),
             ("SYNC_COUNT_FILE".to_owned(), path("count")),
+            ("SYNC_FAIL_FILE".to_owned(), path("fail")),
         ])
+    }
+
+    /// From now on every `fdatasync` fails as a broken disk makes it fail.
+    pub fn break_disk(&self) {
+        std::fs::write(self.directory.path().join("fail"), []).unwrap();
     }
 
     /// Calls of `fsync` so far.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorline_simulator::Simulator;
-use moorline_simulator::feishu::{NewApp, Push};
+use moorline_simulator::feishu::{NewApp, Push, Redelivery};
 use moorline_simulator::server::{Options, Server};
 use moorline_tests::Settings;
 use moorline_tests::process::binary;
@@ -44,4 +44,32 @@ fn every_commit_is_one_fdatasync_and_never_an_fsync() {
     // Creating files costs an fsync of their directory; commits cost none.
     assert!(counter.fsyncs() - fsyncs <= 2, "{} fsync during {MESSAGES} messages", counter.fsyncs() - fsyncs);
     assert!(process.terminate(15 * SECOND).success());
+}
+
+/// A failed sync is the end of the right to acknowledge: the message is refused, the process ends with 70, and the
+/// next process gets the message again (F-074).
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends_g11() {
+    let shim = SyncCounter::build();
+    let simulator = Simulator::new(4);
+    simulator.set_redelivery(Redelivery { ladder: vec![SECOND; 60], ..Redelivery::default() });
+    let app = simulator.add_app(NewApp::named("Bot"));
+    let server = Server::start(&simulator, Options::default()).unwrap();
+    let settings = Settings::new(server.address(), std::slice::from_ref(&app), "0s");
+    let mut process = settings.start_with(&binary(), &shim.environment());
+    process.ready(10 * SECOND);
+    moorline_tests::process::pause(SECOND);
+    shim.break_disk();
+    let pushed =
+        simulator.push(&app.app_id, Push::direct("oc_alice", "ou_alice", "on a broken disk")).unwrap();
+    let status = process.exit(15 * SECOND);
+    assert_eq!(status.code(), Some(70), "{}", process.log_tail());
+    assert!(!simulator.ledger().event(&pushed.event_id).unwrap().is_acked());
+
+    let mut next = settings.start();
+    next.ready(10 * SECOND);
+    next.until("answered by the next process", 20 * SECOND, |_| {
+        simulator.read_ledger(|ledger| ledger.visible_copies(&chat_of("alice"), "on a broken disk")) == 1
+    });
+    assert!(next.terminate(15 * SECOND).success());
 }

@@ -10,7 +10,7 @@ use moorline_channel::{Network, Plan};
 use moorline_config::{AgentKind, Config};
 use moorline_core::{AccountId, BootId, Clock, Epoch, RetryPolicy};
 use moorline_store::{Lease, Op, Outcome, Store, StoreError, Tx};
-use moorline_supervision::{ActorRef, ChildSpec, Root, Supervisor, Tree};
+use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
 
 use crate::accounts::{Accounts, Drain};
 use crate::board::Board;
@@ -22,7 +22,7 @@ use crate::hosts::Hosts;
 use crate::random::Random;
 use crate::recovery::SessionRecovery;
 use crate::services::{Account, AccountActors, AccountDirectory, Limits, Services};
-use crate::storage::StoreWatch;
+use crate::storage::{StoreWatch, writer_node};
 
 /// How often a shutdown looks whether the work under way is done.
 const DRAIN_ROUND: Duration = Duration::from_millis(20);
@@ -71,6 +71,7 @@ pub struct Runtime {
     root: Root,
     handle: Handle,
     services: Rc<Services>,
+    _writer: NodeHandle,
 }
 
 impl Runtime {
@@ -113,7 +114,7 @@ impl Runtime {
             exits: ExitRequests::new(),
         };
         let root = Root::start(&tree, root_spec(&services, &handle, children));
-        Ok(Self { root, handle, services })
+        Ok(Self { root, handle, services, _writer: writer_node(&tree) })
     }
 
     /// What may be seen and done from outside.

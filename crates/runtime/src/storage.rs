@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 use moorline_store::Health;
-use moorline_supervision::Env;
+use moorline_supervision::{Env, NodeHandle, NodeState, Tree};
 
 use crate::exit::{ExitReason, ExitRequests};
 use crate::services::Services;
@@ -55,4 +55,11 @@ impl Actor for StoreWatch {
         };
         ctx.spawn(actix::fut::wrap_future(watching));
     }
+}
+
+/// The writer thread's place in the tree. It is no actor and is not restarted: its end is the process's.
+pub(crate) fn writer_node(tree: &Tree) -> NodeHandle {
+    let node = tree.register("runtime/store/writer");
+    node.set_state(NodeState::Running);
+    node
 }

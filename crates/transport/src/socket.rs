@@ -3,13 +3,17 @@
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use actix_codec::Framed;
 use awc::BoxedSocket;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use moorline_channel::{Message, NetworkError, NetworkErrorKind};
+use tokio_util::codec::{Framed, FramedParts};
 
 use crate::codec::{Codec, Fault};
+
+/// What each direction of a socket buffers while it is idle; it grows with the messages. awc's own frames keep 8 KiB
+/// for reading alone, which is most of what an idle account would weigh.
+const BUFFER: usize = 1_024;
 
 /// Yields whole messages, answers pings, and ends with the peer's close or the first error. One task polls it for
 /// both directions. Dropping it drops the TCP connection (F-019, F-026).
@@ -27,7 +31,16 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn new(framed: Framed<BoxedSocket, Codec>, peer: String) -> Self {
+    /// A socket on `io`, of which `received` was read beyond the end of the handshake.
+    pub(crate) fn new(io: BoxedSocket, received: &[u8], codec: Codec, peer: String) -> Self {
+        let framed = if received.is_empty() {
+            Framed::with_capacity(io, codec, BUFFER)
+        } else {
+            // Only parts make what was read already count as such; otherwise it would wait for the next read.
+            let mut parts = FramedParts::new::<Message>(io, codec);
+            parts.read_buf.extend_from_slice(received);
+            Framed::from_parts(parts)
+        };
         Self { framed, peer, pong: None, unflushed: false, close_sent: false, over: false }
     }
 
@@ -46,30 +59,34 @@ impl Socket {
 
     /// Writes the answer to a ping, as far as the connection takes it now; the task is woken when it takes more.
     fn answer(&mut self, cx: &mut Context<'_>) -> Result<(), Fault> {
-        if self.framed.is_write_ready()
-            && let Some(payload) = self.pong.take()
-        {
-            self.framed().write(Message::Pong(payload))?;
-            self.unflushed = true;
-        }
-        if (self.unflushed || self.pong.is_some())
-            && let Poll::Ready(flushed) = self.framed().flush::<Message>(cx)
-        {
-            flushed?;
-            self.unflushed = false;
+        while self.pong.is_some() || self.unflushed {
             if self.pong.is_some() {
-                // There is room now: the next round writes it.
-                return self.answer(cx);
+                match self.framed().poll_ready(cx) {
+                    Poll::Ready(ready) => ready?,
+                    Poll::Pending => return Ok(()),
+                }
             }
+            if let Some(payload) = self.pong.take() {
+                self.framed().start_send(Message::Pong(payload))?;
+                self.unflushed = true;
+            }
+            match self.framed().poll_flush(cx) {
+                Poll::Ready(flushed) => flushed?,
+                Poll::Pending => return Ok(()),
+            }
+            self.unflushed = false;
         }
         Ok(())
     }
 
     /// Answers a close with the same code (RFC 6455 §5.5.1), if the connection takes it at once.
     fn confirm_close(&mut self, close: &Message, cx: &mut Context<'_>) {
-        if !self.close_sent && self.framed().write(close.clone()).is_ok() {
+        if !self.close_sent
+            && matches!(self.framed().poll_ready(cx), Poll::Ready(Ok(())))
+            && self.framed().start_send(close.clone()).is_ok()
+        {
             self.close_sent = true;
-            let _ = self.framed().flush::<Message>(cx);
+            let _ = self.framed().poll_flush(cx);
         }
     }
 }
@@ -110,24 +127,22 @@ impl Sink<Message> for Socket {
     type Error = NetworkError;
 
     fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        let ready = ready!(Sink::<Message>::poll_ready(self.framed(), cx));
+        let ready = ready!(self.framed().poll_ready(cx));
         Poll::Ready(ready.map_err(|fault| self.error(fault)))
     }
 
     fn start_send(mut self: Pin<&mut Self>, message: Message) -> Result<(), NetworkError> {
         self.close_sent |= matches!(message, Message::Close(_));
-        self.framed().write(message).map_err(|fault| self.error(fault))
+        self.framed().start_send(message).map_err(|fault| self.error(fault))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        let flushed = ready!(self.framed().flush::<Message>(cx));
+        let flushed = ready!(self.framed().poll_flush(cx));
         Poll::Ready(flushed.map_err(|fault| self.error(fault)))
     }
 
-    /// Flushes first: closing the frames alone would drop what is still in the write buffer.
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), NetworkError>> {
-        ready!(self.as_mut().poll_flush(cx))?;
-        let closed = ready!(self.framed().close::<Message>(cx));
+        let closed = ready!(self.framed().poll_close(cx));
         Poll::Ready(closed.map_err(|fault| self.error(fault)))
     }
 }

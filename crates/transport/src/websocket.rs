@@ -41,8 +41,9 @@ async fn open(
     }
     let connected = handshake.set_header(HOST, target.host.clone()).connect().await;
     let (_, framed) = connected.map_err(|error| failed(exchange, error))?;
-    let framed = framed.into_map_codec(|_| Codec::new(request.message_limit));
-    Ok(Box::pin(Socket::new(framed, target.peer.clone())))
+    let parts = framed.into_parts();
+    let codec = Codec::new(request.message_limit);
+    Ok(Box::pin(Socket::new(parts.io, &parts.read_buf, codec, target.peer.clone())))
 }
 
 fn failed(exchange: &Exchange, error: WsClientError) -> HandshakeError {
