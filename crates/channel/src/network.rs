@@ -199,6 +199,12 @@ impl NetworkError {
         Self { kind, message: message.into() }
     }
 
+    /// The error for a sentence that has named `host` already.
+    pub fn at(&self, host: &str) -> String {
+        let details = self.message.split_once(": ").filter(|(named, _)| named.starts_with(host));
+        format!("{}: {}", self.kind, details.map_or(&*self.message, |(_, details)| details))
+    }
+
     /// Whether the request may have taken effect all the same.
     pub const fn effect(&self) -> Effect {
         match self.kind {

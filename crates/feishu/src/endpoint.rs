@@ -99,7 +99,8 @@ pub(crate) fn request(app: &App) -> HttpRequest {
 /// # Errors
 /// Every refusal, with its class.
 pub(crate) fn read(app: &App, result: Result<HttpResponse, NetworkError>) -> Result<Endpoint, Failure> {
-    let response = result.map_err(|error| failed(app, FailureClass::Transient, &error.to_string()))?;
+    let response =
+        result.map_err(|error| failed(app, FailureClass::Transient, &error.at(app.base.host())))?;
     if response.status != StatusCode::OK {
         let what = format!("answered with status {}", response.status);
         let wait = crate::api::rate_limit_reset(&response.headers);
@@ -177,7 +178,8 @@ impl Endpoint {
     pub(crate) fn refused(&self, error: &HandshakeError) -> Failure {
         let (status, headers) = match error {
             HandshakeError::Network(error) => {
-                return Failure::transient(format!("handshake with {}: {error}", host_of(&self.url)));
+                let host = self.host();
+                return Failure::transient(format!("handshake with {host}: {}", error.at(&host)));
             }
             HandshakeError::Refused { status, headers } => (status, headers),
         };
@@ -186,7 +188,7 @@ impl Endpoint {
         let number = |name: &str| text(name).and_then(|text| text.trim().parse::<i64>().ok());
         let (reason, auth_code) = (number("handshake-status"), number("handshake-autherrcode"));
         let said = self.quote(&text("handshake-msg").unwrap_or("no reason given".into()));
-        let message = format!("handshake with {}: refused with status {status}: {said}", host_of(&self.url));
+        let message = format!("handshake with {}: refused with status {status}: {said}", self.host());
         let failure = Failure::new(class::handshake(reason, auth_code), message);
         match auth_code.filter(|_| reason == Some(514)).or(reason) {
             Some(code) => failure.with_code(code),
@@ -195,9 +197,16 @@ impl Endpoint {
     }
 }
 
+impl Endpoint {
+    /// The host it leads to; the rest of the address is a credential.
+    pub(crate) fn host(&self) -> String {
+        host_of(&self.url)
+    }
+}
+
 impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} of {}", self.connection, host_of(&self.url))
+        write!(f, "connection {} of {}", self.connection, self.host())
     }
 }
 

@@ -86,7 +86,9 @@ impl Connector for LongConnection {
             (Phase::Open(session), Event::Frame(Message::Close(close))) => {
                 self.lost(&session, &closed(close.as_ref()))
             }
-            (Phase::Open(session), Event::Lost(error)) => self.lost(&session, &ended(error.as_ref())),
+            (Phase::Open(session), Event::Lost(error)) => {
+                self.lost(&session, &ended(&session, error.as_ref()))
+            }
             (Phase::Open(_), Event::Stop) => {
                 let close = Close { code: NORMAL_CLOSURE, reason: String::new() };
                 let mut effects = vec![Effect::Send(Message::Close(Some(close)))];
@@ -130,9 +132,9 @@ fn closed(close: Option<&Close>) -> String {
     }
 }
 
-fn ended(error: Option<&NetworkError>) -> String {
+fn ended(session: &Session, error: Option<&NetworkError>) -> String {
     match error {
-        Some(error) => error.to_string(),
+        Some(error) => error.at(&session.endpoint.host()),
         None => "ended by the platform without a close code".to_owned(),
     }
 }

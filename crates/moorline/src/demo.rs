@@ -12,9 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use moorline_config::Source;
 use moorline_simulator::Simulator;
-use moorline_simulator::feishu::{ConfigShape, Fault, NewApp, Redelivery, Times};
+use moorline_simulator::feishu::{NewApp, Redelivery};
 use moorline_simulator::server::{Options, Server};
-use serde_json::json;
 
 use crate::exit::{Code, Failed};
 use crate::output;
@@ -48,16 +47,13 @@ pub fn demo(calm: bool) -> Result<Code> {
     code
 }
 
-/// An app for each account, with the account's credentials, and a platform in more of a hurry than the real one so
-/// that recovery can be watched: pings every 5 s, repetitions after 5, 10 and 30 s.
+/// An app for each account, with the account's credentials, and a platform that repeats sooner than the real one: after
+/// 5, 10, 30 and 60 s.
 fn populate(simulator: &Simulator, settings: &Settings) -> Result<()> {
     for account in &settings.config.accounts {
         let secret = account.settings.secret("app_secret").context("a demo account has no secret")?;
-        let app = NewApp::named(format!("{} bot", account.id.name()))
-            .with_credentials(account.settings.text("app_id"), secret.expose());
-        let app = simulator.add_app(app);
-        let hurry = Fault::ClientConfig(ConfigShape::Json(json!({ "PingInterval": 5 })));
-        simulator.set_fault(&app.app_id, hurry, Times::UntilCleared)?;
+        let app = NewApp::named(format!("{} bot", account.id.name()));
+        simulator.add_app(app.with_credentials(account.settings.text("app_id"), secret.expose()));
     }
     simulator.set_redelivery(Redelivery {
         ladder: [5, 10, 30, 60].map(Duration::from_secs).to_vec(),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
-use moorline_core::{AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, Route};
+use moorline_core::{
+    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, Monotonic, Route,
+};
 use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
 use moorline_supervision::Env;
 use tokio::sync::{mpsc, oneshot};
@@ -72,7 +74,17 @@ struct Stored {
 
 impl Connection {
     pub(crate) fn new(services: Rc<Services>, account: Rc<Account>, env: Env) -> Self {
-        let life = Lifecycle::new(account.retry, services.clock.now());
+        // The account is down since the life before ended, not since this one began.
+        let (now, wall) = (services.clock.now(), services.clock.wall());
+        let before =
+            services.board.account(&account.id).map(|status| (status.state, wall.since(status.since)));
+        let life = match before {
+            Some((state @ (AccountState::Reconnecting | AccountState::Parked), down)) => {
+                let down_since = Monotonic::from_origin(now.since_origin().saturating_sub(down));
+                Lifecycle::new(account.retry, state, down_since)
+            }
+            _ => Lifecycle::new(account.retry, AccountState::Connecting, now),
+        };
         Self {
             services,
             account,
@@ -346,7 +358,7 @@ impl Connection {
                 Verdict::Drop(reason) => ("dropped", reason.as_str()),
                 Verdict::Hold(reason) => ("held", reason.as_str()),
             };
-            tracing::info!(account = %self.account.id, chat = %message.chat.id, message = message.message_id.as_ref().map(tracing::field::display), reason, "message {action}");
+            tracing::info!(account = %self.account.id, chat = %message.chat.id, message_id = message.message_id.as_ref().map(tracing::field::display), reason, "message {action}");
         }
     }
 
@@ -355,7 +367,7 @@ impl Connection {
         let (state, attempt, next_in_ms) = (setback.state, setback.attempt, millis(setback.wait));
         let code = failure.code.as_deref();
         if was == AccountState::Ready {
-            tracing::warn!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "connection lost: {}", failure.message);
+            tracing::warn!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "disconnected: {}", failure.message);
         } else {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "not connected: {}", failure.message);
         }
@@ -391,10 +403,13 @@ impl Actor for Connection {
         let now = self.services.clock.wall();
         self.services.board.update(&self.account.id, |status| {
             status.generation = self.env.generation;
-            status.enter(AccountState::Connecting, now);
-            (status.cause, status.next_attempt_at, status.attempt) = (None, None, 1);
+            status.enter(self.life.state(), now);
+            (status.next_attempt_at, status.attempt) = (None, 1);
+            if status.state == AccountState::Connecting {
+                status.cause = None;
+            }
         });
-        self.services.publish(&self.account.id, self.env.generation, AccountState::Connecting);
+        self.services.publish(&self.account.id, self.env.generation, self.life.state());
         self.connect(ctx);
     }
 }

@@ -206,7 +206,7 @@ async fn judge_batch(services: Rc<Services>, account: Rc<Account>) -> Result<boo
                 services.conversations.tell(Wake { account: row.account, conversation: row.conversation });
             }
             Verdict::Drop(reason) => {
-                tracing::info!(account = %row.account, message = row.message_id.as_ref().map(tracing::field::display), reason = %reason, "held message dropped");
+                tracing::info!(account = %row.account, message_id = row.message_id.as_ref().map(tracing::field::display), reason = %reason, "held message dropped");
             }
             Verdict::Hold(_) => {}
         }

@@ -45,15 +45,10 @@ pub(crate) struct Setback {
 }
 
 impl Lifecycle {
-    pub(crate) fn new(policy: RetryPolicy, now: Monotonic) -> Self {
-        Self {
-            policy,
-            state: AccountState::Connecting,
-            failures: 0,
-            attempts: 0,
-            ready_since: None,
-            down_since: now,
-        }
+    /// A life that begins in `state`, which has lasted since `down_since`: [`AccountState::Connecting`] for the first
+    /// one, else whatever the end of the life before has left the account in.
+    pub(crate) fn new(policy: RetryPolicy, state: AccountState, down_since: Monotonic) -> Self {
+        Self { policy, state, failures: 0, attempts: 0, ready_since: None, down_since }
     }
 
     pub(crate) fn state(&self) -> AccountState {
@@ -114,7 +109,7 @@ mod tests {
 
     #[test]
     fn two_hundred_refusals_are_followed_by_a_two_hundred_and_first_attempt_f001() {
-        let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+        let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
         let mut now = at(0);
         for _ in 0..200 {
             life.started();
@@ -130,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_flapping_connection_backs_off_although_it_succeeds_f003() {
-        let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+        let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
         let mut waits = Vec::new();
         for round in 0..8 {
             life.started();
@@ -142,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_minute_in_ready_makes_the_next_failure_the_first_again() {
-        let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+        let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
         for _ in 0..5 {
             life.failed(&lost(), at(0), 1.0);
         }
@@ -155,7 +150,7 @@ mod tests {
     #[test]
     fn only_what_an_operator_can_mend_blocks_f006() {
         for class in FailureClass::ALL {
-            let mut life = Lifecycle::new(RetryPolicy::default(), at(0));
+            let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
             let setback = life.failed(&Failure::new(class, "x"), at(0), 0.0);
             let blocks = matches!(
                 class,

@@ -220,7 +220,7 @@ fn judge(
 ) -> SendResult {
     let failure = match answer {
         Ok(receipt) => {
-            tracing::info!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, message = %receipt.message_id, attempts = row.attempts + 1, "sent");
+            tracing::info!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, message_id = %receipt.message_id, attempts = row.attempts + 1, "sent");
             return SendResult::Sent { message_id: receipt.message_id };
         }
         Err(failure) => failure,
