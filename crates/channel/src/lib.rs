@@ -18,4 +18,7 @@ pub use network::{
     BoxSocket, Close, HandshakeError, Http, HttpRequest, HttpResponse, Message, Network, NetworkError,
     NetworkErrorKind, Socket, WebSocket, WebSocketRequest,
 };
-pub use plan::{AccessToken, Capabilities, Credentials, Factory, IdentityProbe, Plan, Redelivery, Sender};
+pub use plan::{
+    AccessToken, Capabilities, Credentials, Editor, Factory, IdentityProbe, Plan, Redelivery, Resources,
+    Sender, Typing, TypingMark,
+};

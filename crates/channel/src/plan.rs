@@ -47,6 +47,21 @@ pub trait Plan: Send + Sync {
 
     /// How to send.
     fn sender(&self) -> Rc<dyn Sender>;
+
+    /// How to show that an answer is on its way; `None` where the platform has no sign for it.
+    fn typing(&self) -> Option<Rc<dyn Typing>> {
+        None
+    }
+
+    /// How to change a message that was sent; `None` where that is not possible.
+    fn editor(&self) -> Option<Rc<dyn Editor>> {
+        None
+    }
+
+    /// How to get what users attached to their messages; `None` where nothing can be attached.
+    fn resources(&self) -> Option<Rc<dyn Resources>> {
+        None
+    }
 }
 
 /// Gets access tokens. Single flight, early renewal and retries are the runtime's.
@@ -90,6 +105,66 @@ pub trait Sender {
         outbound: &Outbound,
         key: &IdempotencyKey,
     ) -> LocalBoxFuture<'static, Result<Receipt, Failure>>;
+}
+
+/// Shows a user that an answer is on its way. Best effort: no failure of it ever delays or stops an answer (F-048).
+pub trait Typing {
+    /// Begins to show it beside the message that is being answered. The mark is what [`Typing::stop`] needs, and is kept
+    /// so that the next process can remove what this one left; `None` when it fades by itself.
+    fn start(
+        &self,
+        http: Rc<dyn Http>,
+        token: Option<Secret>,
+        message: &MessageId,
+    ) -> LocalBoxFuture<'static, Result<Option<TypingMark>, Failure>>;
+
+    /// Ends it. Ending what is gone already is a success.
+    fn stop(
+        &self,
+        http: Rc<dyn Http>,
+        token: Option<Secret>,
+        mark: &TypingMark,
+    ) -> LocalBoxFuture<'static, Result<(), Failure>>;
+}
+
+/// What a channel needs to end a sign of typing; text of its own making, without secrets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TypingMark(pub String);
+
+/// Changes messages that were sent as editable ones.
+pub trait Editor {
+    /// Sends `outbound` in the form that can be changed later; as [`Sender::send`] otherwise.
+    fn send_editable(
+        &self,
+        http: Rc<dyn Http>,
+        token: Option<Secret>,
+        outbound: &Outbound,
+        key: &IdempotencyKey,
+    ) -> LocalBoxFuture<'static, Result<Receipt, Failure>>;
+
+    /// Replaces the text of a message that [`Editor::send_editable`] sent.
+    /// [`FailureClass::Rejected`](moorline_core::FailureClass::Rejected) when it can no longer be changed (F-063).
+    fn edit(
+        &self,
+        http: Rc<dyn Http>,
+        token: Option<Secret>,
+        message: &MessageId,
+        text: &str,
+    ) -> LocalBoxFuture<'static, Result<(), Failure>>;
+}
+
+/// Gets what users attached to their messages.
+pub trait Resources {
+    /// The bytes of an attachment of `message`, of at most `limit` bytes (F-094: the name is for people only and never
+    /// a path).
+    fn fetch(
+        &self,
+        http: Rc<dyn Http>,
+        token: Option<Secret>,
+        message: &MessageId,
+        attachment: &Attachment,
+        limit: usize,
+    ) -> LocalBoxFuture<'static, Result<Bytes, Failure>>;
 }
 
 /// What a platform can do: data that the runtime acts on, instead of knowing platforms by name.

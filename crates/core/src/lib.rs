@@ -21,7 +21,10 @@ pub use ids::{
     AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint,
     Generation, IdempotencyKey, InboxId, InvalidAccountId, MessageId, OutboxId, TurnId, UserId,
 };
-pub use message::{Chat, ChatKind, Identity, Inbound, Mention, Outbound, Receipt, Route, Sender, SenderKind};
+pub use message::{
+    Attachment, AttachmentKind, Chat, ChatKind, Identity, Inbound, Mention, Outbound, Receipt, Route, Sender,
+    SenderKind,
+};
 pub use pace::TokenBucket;
 pub use reason::{DropReason, HoldReason};
 pub use schema::{AccountSettings, Field, FieldKind, Finding, Schema, Value};

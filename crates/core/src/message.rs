@@ -25,6 +25,8 @@ pub struct Inbound {
     pub mentions: Vec<Mention>,
     /// What the agent gets to read. `None` when there is nothing readable in it.
     pub text: Option<String>,
+    /// What is attached to it, in order.
+    pub attachments: Vec<Attachment>,
     /// Where the answer goes: bound to this message, not to the conversation's latest (F-049).
     pub route: Route,
     /// When the platform says it was written.
@@ -70,6 +72,31 @@ pub enum SenderKind {
     User,
     /// A program, ourselves included (F-041).
     Bot,
+}
+
+/// Something attached to a message: a name for its bytes, which the platform keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// What it is.
+    pub kind: AttachmentKind,
+    /// The platform's key for its bytes.
+    pub key: String,
+    /// The name its sender gave it; for people only, never a path (F-094).
+    pub name: Option<String>,
+}
+
+/// What is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AttachmentKind {
+    /// A picture.
+    Image,
+    /// A recording.
+    Audio,
+    /// A film.
+    Video,
+    /// Anything else.
+    File,
 }
 
 /// A mention entity of a message.

@@ -103,6 +103,7 @@ fn message(envelope: &Value, raw: &Bytes) -> Result<Inbound, String> {
         sender: sender(envelope),
         mentions: entities.iter().filter_map(mention).collect(),
         text,
+        attachments: Vec::new(),
         route: Route {
             chat: ChatId::new(chat_id),
             // In a group the answer shows what it answers; in a thread it is the only way into the thread.

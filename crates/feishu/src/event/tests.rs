@@ -69,6 +69,7 @@ fn a_group_message_in_full() {
         sender: Sender { ids: users(&["ou_s", "on_s"]), kind: SenderKind::User },
         mentions: vec![Mention::One(users(&["ou_bot", "on_bot"]))],
         text: Some("@Moor hello".to_owned()),
+        attachments: Vec::new(),
         route: Route { chat: ChatId::new("oc_1"), reply_to: Some(MessageId::new("om_1")), in_thread: false },
         written_at: Some(Timestamp::from_millis(1_774_004_591_400)),
         raw: envelope.to_string().into(),
