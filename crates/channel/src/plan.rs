@@ -4,10 +4,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use moorline_core::{
-    AccountSettings, Failure, Finding, Fingerprint, IdempotencyKey, Identity, Outbound, Receipt, Schema,
-    Secret,
+    AccountSettings, Attachment, Failure, Finding, Fingerprint, IdempotencyKey, Identity, MessageId, Outbound,
+    Receipt, Schema, Secret,
 };
 
 use crate::connector::Connector;
