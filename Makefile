@@ -1,13 +1,13 @@
 # One line each; `make` alone lists them. Tests and the binary they start and kill share one profile, `ci`.
 CI := --profile ci --workspace
 
-.PHONY: help run build test check lint format bench docs dist clean
+.PHONY: help run build test interop check lint format bench docs reference dist clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## the demo: three simulated accounts that answer, fall over and come back
-	cargo run --release --quiet -p moorline -- demo
+	cargo run --release -p moorline -- demo
 
 build: ## the binary, quick to build, in target/release
 	cargo build --release -p moorline
@@ -15,6 +15,11 @@ build: ## the binary, quick to build, in target/release
 test: ## every test; builds what it needs
 	cargo build $(CI) --bins --quiet
 	cargo test $(CI) --lib --bins --tests
+
+interop: ## the official Feishu SDKs against our simulator; needs Node and Python
+	tests/interop/install
+	cargo build $(CI) --bins --quiet
+	cargo test --profile ci -p moorline-tests --test interop --quiet
 
 check: lint ## format and lints
 	cargo fmt --all --check
@@ -31,6 +36,10 @@ bench: ## measures, with the machine's load beside each figure
 
 docs: ## the API documentation of every crate
 	cargo doc --workspace --no-deps
+
+reference: ## config/reference.toml, from the code that checks the settings
+	cargo run --profile ci --quiet -p moorline -- check --reference > target/reference.toml
+	mv target/reference.toml config/reference.toml
 
 dist: ## the binary as it is shipped, in target/dist
 	cargo build --profile dist -p moorline

@@ -6,11 +6,11 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_channel::Factory;
-use moorline_config::{AGENT_KINDS, Config, Source, load};
+use moorline_channel::{Factory, Plan};
+use moorline_config::{AGENT_KINDS, Account, Config, Source, load};
 use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, Monotonic, Timestamp};
 use moorline_feishu::Feishu;
-use moorline_runtime::{AccountStatus, Handle, Options, Runtime};
+use moorline_runtime::{AccountStatus, Applied, Handle, Options, ReloadError, Runtime};
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
 use moorline_store::{SqliteStore, Store};
@@ -144,6 +144,31 @@ impl World {
         self.runtime = Some(runtime);
     }
 
+    /// Applies what this edit makes of the configuration, as a reload does.
+    ///
+    /// # Errors
+    /// When it could not be applied.
+    pub async fn reload(&mut self, edit: impl FnOnce(&mut Config)) -> Result<Applied, ReloadError> {
+        edit(&mut self.config);
+        let (handle, config) = (self.handle.clone(), self.config.clone());
+        let plans = plans(&config);
+        handle.apply(config, plans).await
+    }
+
+    /// Adds an app to the platform and its account to a configuration, without reloading it.
+    pub fn add_account(&mut self, config: &mut Config) {
+        let n = self.apps.len();
+        let app = new_app(&self.simulator, n);
+        self.apps.push(app);
+        config.accounts = configuration(&self.setup, &self.apps).accounts;
+    }
+
+    /// The configuration in use.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.config.clone()
+    }
+
     /// Ends the runtime in an orderly way.
     pub async fn shutdown(&mut self) {
         if let Some(runtime) = self.runtime.take() {
@@ -193,12 +218,26 @@ impl World {
     /// # Panics
     /// When it does not come true in time; the message shows every account.
     pub async fn until(&self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
+        self.until_every(LOOK_EVERY, what, limit, condition).await
+    }
+
+    /// The same, looking less often: for waits of days.
+    ///
+    /// # Panics
+    /// When it does not come true in time.
+    pub async fn until_every(
+        &self,
+        step: Duration,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Duration {
         let began = Instant::now();
         while !condition(self) {
             if began.elapsed() >= limit {
                 panic!("not within {limit:?}: {what}\n{}", self.describe());
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::time::sleep(step).await;
         }
         began.elapsed()
     }
@@ -275,6 +314,17 @@ fn configuration(setup: &Setup, apps: &[App]) -> Config {
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
+fn new_app(simulator: &Simulator, n: usize) -> App {
+    let app = NewApp::named(format!("Bot {n}"));
+    simulator.add_app(app.with_credentials(format!("cli_{n:016x}"), format!("secret-of-a{n}")))
+}
+
+/// The plan of each account.
+fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
+    let plan = |account: &Account| (account.id.clone(), Feishu.parse(&account.settings).unwrap());
+    config.accounts.iter().map(plan).collect()
+}
+
 async fn boot(
     config: &Config,
     simulator: &Simulator,
@@ -283,11 +333,7 @@ async fn boot(
     seed: u64,
     boots: u32,
 ) -> Runtime {
-    let plans = config
-        .accounts
-        .iter()
-        .map(|account| (account.id.clone(), Feishu.parse(&account.settings).unwrap()))
-        .collect();
+    let plans = plans(config);
     let options = Options {
         config: config.clone(),
         plans,
@@ -297,6 +343,7 @@ async fn boot(
         boot: BootId::new(format!("boot-{seed}-{boots}")),
         seed: seed.wrapping_add(u64::from(boots)),
         version: "test",
+        config_file: None,
         children: Vec::new(),
     };
     Runtime::start(options).await.unwrap()

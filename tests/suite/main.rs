@@ -3,11 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(clippy::disallowed_macros, reason = "what a test measures is printed with it")]
 
+mod admin;
+mod attack;
+mod configuration;
 mod crash;
 mod deaf;
 mod delivery;
 mod durability;
 mod faults;
 mod panics;
+mod refusals;
+mod reload;
+mod secrets;
 mod sockets;
 mod workspace;

@@ -1,16 +1,20 @@
 //! What every exchange has, whatever its route: the gate in front, an id, the same headers and a line in the log.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::error::InternalError;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, ResponseError, web};
+use futures_util::FutureExt;
 use moorline_core::Generation;
 use tokio::time::Instant;
 
 use crate::gate::Gate;
+use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -40,19 +44,28 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let since = Instant::now();
     let id = ids.next();
-    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let (method, path) = (request.method().clone(), gate.without_token(request.path()));
     let admitted = gate.admit(request.request());
     let is_mutation = admitted.is_ok() && !method.is_safe();
-    let mut response = match admitted {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(problem) => request.into_response(problem.error_response()),
+    let outcome = match admitted {
+        // A handler that panics costs its own request only; the server's thread serves the others (F-085).
+        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+            Ok(Ok(response)) => Ok(response.map_into_boxed_body()),
+            Ok(Err(error)) => Err(format!("was answered by nobody: {error}")),
+            Err(_) => Err("panicked".to_owned()),
+        },
+        Err(problem) => Ok(request.into_response(problem.error_response())),
     };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if let Ok(id) = HeaderValue::from_str(&id) {
-        headers.insert(REQUEST_ID, id);
-    }
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(what) => {
+            tracing::error!(actor = "admin", request = id, %method, path, "the request {what}");
+            let mut response = Problem::Internal.error_response();
+            dress(response.headers_mut(), &id);
+            return Err(InternalError::from_response(Problem::Internal, response).into());
+        }
+    };
+    dress(response.headers_mut(), &id);
     // The query is never logged: somebody may have put a token there.
     let (status, ms) = (response.status().as_u16(), since.elapsed().as_millis());
     if is_mutation {
@@ -61,4 +74,12 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
         tracing::debug!(actor = "admin", request = id, %method, path, status, ms, "request");
     }
     Ok(response)
+}
+
+fn dress(headers: &mut HeaderMap, id: &str) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID, id);
+    }
 }

@@ -44,6 +44,11 @@ impl Gate {
         body(request.method(), headers)
     }
 
+    /// A path for the log. Nothing of ours has a token in it, but somebody may have put one there.
+    pub(crate) fn without_token(&self, path: &str) -> String {
+        path.replace(self.token.expose(), "[token]")
+    }
+
     /// The one host the request is for: a name that somebody else may point at this machine is refused.
     fn host(&self, request: &HttpRequest) -> Result<Authority, Problem> {
         let host: Authority = only(request.headers(), header::HOST)

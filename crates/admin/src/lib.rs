@@ -10,16 +10,21 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod code;
 mod exchange;
 mod gate;
 mod listener;
+mod lists;
 mod operator;
+mod parameters;
 mod problem;
 mod routes;
 mod server;
+mod session_id;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod views;
 
 pub use listener::Listener;
 pub use server::{Admin, admin_child};

@@ -1,9 +1,11 @@
 //! What an operator may see and do.
 
 use futures_util::future::LocalBoxFuture;
-use moorline_core::{AccountId, ChatId, IdempotencyKey};
+use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId};
 use moorline_runtime::supervision::Node;
-use moorline_runtime::{AccountView, CommandError, Enqueued, Handle, NotReady, Status, StoreError};
+use moorline_runtime::{
+    AccountView, CommandError, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow, Status, StoreError,
+};
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
 /// run on.
@@ -22,6 +24,14 @@ pub(crate) trait Operator: Send + Sync {
         key: Option<IdempotencyKey>,
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>>;
     fn shutdown(&self);
+    fn listing(&self) -> &dyn Listing;
+    fn transcript<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+        limit: u32,
+    ) -> LocalBoxFuture<'a, Result<Vec<Entry>, StoreError>>;
+    fn outbox_row(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<Option<OutboxRow>, StoreError>>;
 }
 
 /// What can be done to one account (F-084).
@@ -89,5 +99,22 @@ impl Operator for Handle {
 
     fn shutdown(&self) {
         Self::shutdown(self);
+    }
+
+    fn listing(&self) -> &dyn Listing {
+        Self::listing(self)
+    }
+
+    fn transcript<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+        limit: u32,
+    ) -> LocalBoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        Box::pin(Self::transcript(self, account, conversation, limit))
+    }
+
+    fn outbox_row(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<Option<OutboxRow>, StoreError>> {
+        Box::pin(Self::outbox_row(self, id))
     }
 }

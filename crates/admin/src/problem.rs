@@ -1,4 +1,4 @@
-//! Every refusal there is: its status, its code and its words in one place.
+//! Every refusal there is and its words; the codes are in a table of their own.
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
@@ -6,6 +6,7 @@ use moorline_runtime::{CommandError, StoreError};
 use serde_json::json;
 
 use crate::body::LIMIT;
+use crate::code::Code;
 
 /// Why a request was not carried out. The words tell the caller nothing he did not send or may not know.
 #[derive(Debug, thiserror::Error)]
@@ -43,48 +44,61 @@ pub(crate) enum Problem {
     InvalidKey,
     #[error("this is not an account id: it is written channel:name, each of a-z, 0-9, `_` and `-`")]
     InvalidAccountId,
+    #[error("this is not a session id: it is written account~conversation, as lists show it")]
+    InvalidSessionId,
+    #[error("this is not a message's number: lists show it as `id`")]
+    InvalidMessageId,
+    #[error("{0}")]
+    InvalidParameter(String),
+    #[error("this conversation never received a message")]
+    UnknownSession,
+    #[error("there is no message {0}")]
+    UnknownMessage(i64),
     #[error("there is nothing at this path")]
     UnknownRoute,
     #[error("this path takes {0} only")]
     MethodNotAllowed(&'static str),
     #[error("there was no answer in time; what was asked for may still happen")]
     NoAnswer,
+    #[error("a fault in Moorline; the log tells more under this answer's x-request-id")]
+    Internal,
     #[error(transparent)]
     Command(#[from] CommandError),
 }
 
 impl Problem {
-    /// The code is what programs look at: it never changes its meaning.
-    fn kind(&self) -> (StatusCode, &'static str) {
+    pub(crate) fn code(&self) -> Code {
         match self {
-            Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected_request"),
-            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "foreign_origin"),
-            Self::TokenInQuery => (StatusCode::BAD_REQUEST, "token_in_query"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
-            Self::UnsupportedMediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-            Self::PayloadTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "payload_too_large"),
-            Self::SlowBody => (StatusCode::REQUEST_TIMEOUT, "request_timeout"),
-            Self::BrokenBody => (StatusCode::BAD_REQUEST, "broken_body"),
-            Self::InvalidJson(_) => (StatusCode::BAD_REQUEST, "invalid_json"),
-            Self::NotAnObject | Self::InvalidField(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_field"),
-            Self::EmptyField(_) => (StatusCode::UNPROCESSABLE_ENTITY, "empty_field"),
-            Self::InvalidKey => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_idempotency_key"),
-            Self::InvalidAccountId => (StatusCode::BAD_REQUEST, "invalid_account_id"),
-            Self::UnknownRoute => (StatusCode::NOT_FOUND, "unknown_route"),
-            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::NoAnswer => (StatusCode::SERVICE_UNAVAILABLE, "no_answer"),
+            Self::Misdirected => Code::MisdirectedRequest,
+            Self::ForeignOrigin => Code::ForeignOrigin,
+            Self::TokenInQuery => Code::TokenInQuery,
+            Self::Unauthorized => Code::Unauthorized,
+            Self::UnsupportedMediaType => Code::UnsupportedMediaType,
+            Self::PayloadTooLarge => Code::PayloadTooLarge,
+            Self::SlowBody => Code::RequestTimeout,
+            Self::BrokenBody => Code::BrokenBody,
+            Self::InvalidJson(_) => Code::InvalidJson,
+            Self::NotAnObject | Self::InvalidField(_) => Code::InvalidField,
+            Self::EmptyField(_) => Code::EmptyField,
+            Self::InvalidKey => Code::InvalidIdempotencyKey,
+            Self::InvalidAccountId => Code::InvalidAccountId,
+            Self::InvalidSessionId => Code::InvalidSessionId,
+            Self::InvalidMessageId => Code::InvalidMessageId,
+            Self::InvalidParameter(_) => Code::InvalidParameter,
+            Self::UnknownRoute => Code::UnknownRoute,
+            Self::UnknownSession => Code::UnknownSession,
+            Self::UnknownMessage(_) => Code::UnknownMessage,
+            Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
+            Self::NoAnswer => Code::NoAnswer,
+            Self::Internal => Code::InternalError,
             Self::Command(error) => match error {
-                CommandError::UnknownAccount(_) => (StatusCode::NOT_FOUND, "unknown_account"),
-                CommandError::AlreadySo(..) => (StatusCode::CONFLICT, "already_so"),
-                CommandError::IsStopped(_) => (StatusCode::CONFLICT, "account_stopped"),
-                CommandError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
-                CommandError::Store(StoreError::Full) => (StatusCode::SERVICE_UNAVAILABLE, "store_full"),
-                CommandError::Store(StoreError::Failed(_)) => {
-                    (StatusCode::SERVICE_UNAVAILABLE, "store_failed")
-                }
-                CommandError::Store(StoreError::Refused(_)) => {
-                    (StatusCode::INTERNAL_SERVER_ERROR, "store_refused")
-                }
+                CommandError::UnknownAccount(_) => Code::UnknownAccount,
+                CommandError::AlreadySo(..) => Code::AlreadySo,
+                CommandError::IsStopped(_) => Code::AccountStopped,
+                CommandError::Busy => Code::Busy,
+                CommandError::Store(StoreError::Full) => Code::StoreFull,
+                CommandError::Store(StoreError::Failed(_)) => Code::StoreFailed,
+                CommandError::Store(StoreError::Refused(_)) => Code::StoreRefused,
             },
         }
     }
@@ -98,11 +112,11 @@ impl From<StoreError> for Problem {
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        self.kind().0
+        self.code().status()
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (status, code) = self.kind();
+        let (code, status) = (self.code(), self.status_code());
         let mut response = HttpResponse::build(status);
         match self {
             Self::Unauthorized => {
@@ -112,7 +126,7 @@ impl ResponseError for Problem {
                 response.insert_header((header::ALLOW, *allowed));
             }
             // The rest of the body is not worth waiting for.
-            Self::PayloadTooLarge | Self::SlowBody | Self::BrokenBody => {
+            Self::PayloadTooLarge | Self::SlowBody | Self::BrokenBody | Self::Internal => {
                 response.force_close();
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
@@ -120,6 +134,6 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        response.json(json!({ "error": { "code": code, "message": self.to_string() } }))
+        response.json(json!({ "error": { "code": code.name(), "message": self.to_string() } }))
     }
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::body::{Body, Nothing};
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
+use crate::lists;
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
 
@@ -26,7 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(12);
 /// The longest idempotency key, in bytes.
 const LONGEST_KEY: usize = 255;
 
-type Answer = Result<HttpResponse, Problem>;
+pub(crate) type Answer = Result<HttpResponse, Problem>;
 
 /// The account a path names.
 #[derive(Debug)]
@@ -73,6 +74,12 @@ fn routes(api: &mut ServiceConfig) {
         .service(get("/v1/accounts", accounts))
         .service(get("/v1/accounts/{id}", account))
         .service(post("/v1/accounts/{id}/messages", send))
+        .service(get("/v1/sessions", lists::sessions))
+        .service(get("/v1/sessions/{id}", lists::session))
+        .service(get("/v1/inbox", lists::inbox))
+        .service(get("/v1/inbox/{id}", lists::inbox_row))
+        .service(get("/v1/outbox", lists::outbox))
+        .service(get("/v1/outbox/{id}", lists::outbox_row))
         .service(post("/v1/shutdown", shutdown));
     for verb in Verb::ALL {
         let path = format!("/v1/accounts/{{id}}/{}", verb.name());
@@ -187,7 +194,8 @@ fn idempotency_key(
     }
 }
 
-async fn in_time<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Problem>
+/// Waits for the runtime, but not for ever.
+pub(crate) async fn in_time<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Problem>
 where
     Problem: From<E>,
 {

@@ -13,6 +13,7 @@ use actix_web::web::Data;
 use moorline_core::Secret;
 use moorline_runtime::Handle;
 use moorline_runtime::supervision::{ActorRef, ChildSpec, Env};
+use rustix::process::{Resource, getrlimit};
 use tokio::sync::oneshot;
 
 use crate::exchange::RequestIds;
@@ -33,9 +34,12 @@ const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 /// How long requests under way may take once the actor was asked to stop, in seconds.
 const STOPS_WITHIN_SECS: u64 = 1;
 
-/// Connections at a time; more wait in the socket's backlog. Well below a common limit of 1024 open files, so that
-/// no crowd of them can take the channels' sockets away (F-085).
-const CONNECTIONS: usize = 256;
+/// Connections at a time, at most; more wait in the socket's backlog. Above the thousand slow clients that must not
+/// keep anybody else from being served (F-085).
+const CONNECTIONS: u64 = 2048;
+
+/// Open files for each of them, so that no crowd of clients can take the channels' sockets away.
+const FILES_PER_CONNECTION: u64 = 4;
 
 /// The admin endpoint's actor. It answers no messages: it is there so that the server lives and dies with the tree.
 pub struct Admin {
@@ -89,7 +93,7 @@ impl Admin {
         let server = HttpServer::new(move || api(gate.clone(), ids.clone(), operator.clone()))
             .workers(1)
             .disable_signals()
-            .max_connections(CONNECTIONS)
+            .max_connections(connections())
             .client_request_timeout(HEAD_ARRIVES_WITHIN)
             .client_disconnect_timeout(CLOSES_WITHIN)
             .keep_alive(KEEP_ALIVE)
@@ -104,6 +108,12 @@ impl Admin {
         });
         Ok((Server { arbiter, handle }, end))
     }
+}
+
+/// How many connections the process can afford: a quarter of the files it may open.
+fn connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from((files / FILES_PER_CONNECTION).clamp(1, CONNECTIONS)).unwrap_or(1)
 }
 
 impl Actor for Admin {

@@ -2,6 +2,8 @@
 
 mod answers;
 mod fake;
+mod lists;
+mod pages;
 mod refusals;
 mod socket;
 

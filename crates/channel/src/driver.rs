@@ -28,6 +28,10 @@ const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long an orderly end may take before the socket is simply dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// Messages read in a row before everything else gets its turn: a peer that floods must not keep verdicts, pings and
+/// deadlines waiting.
+const READ_STREAK: u32 = 64;
+
 /// What the runtime tells a running connection.
 #[derive(Debug)]
 pub enum Command {
@@ -73,6 +77,7 @@ pub async fn drive(
         alive_at: None,
         probe_due: None,
         stop_due: None,
+        streak: 0,
         ended: None,
     };
     driver.feed(Event::Start).await;
@@ -123,6 +128,8 @@ struct Driver {
     probe_due: Option<Monotonic>,
     /// When an orderly end is overdue.
     stop_due: Option<Monotonic>,
+    /// Messages read since the others last had a turn of their own.
+    streak: u32,
     ended: Option<Ended>,
 }
 
@@ -134,12 +141,29 @@ impl Driver {
         let clock = Arc::clone(&self.clock);
         let stopping = self.stop_due.is_some();
         let (link, outgoing, calls) = (&mut self.link, &mut self.outgoing, &mut self.calls);
+        let streak = &mut self.streak;
+        if *streak >= READ_STREAK {
+            *streak = 0;
+            return tokio::select! {
+                biased;
+                command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
+                Some(event) = calls.next() => Occurrence::Event(event),
+                () = sleep_until(due, &*clock) => Occurrence::Deadline,
+                event = poll_fn(|cx| poll_link(link, outgoing, cx)) => Occurrence::Event(event),
+            };
+        }
         tokio::select! {
             biased;
-            event = poll_fn(|cx| poll_link(link, outgoing, cx)) => Occurrence::Event(event),
+            event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
+                *streak += 1;
+                Occurrence::Event(event)
+            }
             Some(event) = calls.next() => Occurrence::Event(event),
             command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
-            () = sleep_until(due, &*clock) => Occurrence::Deadline,
+            () = sleep_until(due, &*clock) => {
+                *streak = 0;
+                Occurrence::Deadline
+            }
         }
     }
 

@@ -56,12 +56,17 @@ pub struct HttpRequest {
     pub deadline: Duration,
     /// The longest body taken, after decompression.
     pub body_limit: usize,
+    /// Whether the call may be repeated although it may have taken effect: because it changes nothing, or because
+    /// it carries a key by which the platform recognises it. Such a call is repeated once, within its deadline, when
+    /// a kept-alive connection turns out to be dead under it (awc never does so by itself).
+    pub idempotent: bool,
 }
 
 impl HttpRequest {
-    /// A call without body, with the default limits: 15 s, 2 MiB.
+    /// A call without body, with the default limits: 15 s, 2 MiB. Only a GET is taken to be idempotent.
     pub fn new(method: Method, url: Url) -> Self {
         Self {
+            idempotent: method == Method::GET,
             method,
             url,
             headers: HeaderMap::new(),

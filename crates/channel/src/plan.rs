@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use moorline_core::{
-    AccountSettings, Attachment, Failure, Finding, Fingerprint, IdempotencyKey, Identity, MessageId, Outbound,
-    Receipt, Schema, Secret,
+    AccountSettings, Attachment, Failure, Finding, Fingerprint, IdempotencyKey, Identity, MessageId,
+    Outbound, Receipt, Schema, Secret,
 };
 
 use crate::connector::Connector;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::fault::Fault;
 use crate::nearest::list;
 use crate::reader::{Reader, Table};
 use crate::resolved::{AGENT_KINDS, Agent, AgentKind};
@@ -30,11 +31,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, root: &Table<'_>, kinds: &[&str]) ->
     for (name, span, table) in reader.tables(&table) {
         agents.names.push(name.to_owned());
         if !is_plain(name) {
-            reader.report(
-                Some(&span),
-                &table.path,
-                "names of agents are of a-z, 0-9, `_` and `-`".to_owned(),
-            );
+            reader.report(Some(&span), &table.path, &Fault::AgentName);
         }
         if let Some(agent) = agent(reader, &table, kinds) {
             agents.resolved.insert(name.to_owned(), agent);
@@ -49,8 +46,8 @@ fn agent(reader: &mut Reader<'_>, table: &Table<'_>, kinds: &[&str]) -> Option<A
         && !known.contains(&kind)
     {
         // Its other keys are those of a kind that we do not know: no use in calling each of them unknown too.
-        let message = format!("there is no agent of kind {kind:?}; this version has {}", list(&known));
-        reader.report(Some(&span), &table.join("kind"), message);
+        let fault = Fault::AgentKind { kind: format!("{kind:?}"), known: list(&known) };
+        reader.report(Some(&span), &table.join("kind"), &fault);
         return None;
     }
     let entries = reader.entries(table, setting::of(Section::Agent).collect(), &[]);

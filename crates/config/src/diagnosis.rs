@@ -1,22 +1,31 @@
 //! Everything that is wrong with a configuration, each with its place.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use moorline_core::{AccountId, Finding};
 
-use crate::source::Source;
+use crate::fault::{Fault, Severity};
+use crate::layers;
+use crate::resolved::Account;
+use crate::source::{Position, Source};
 
 /// What a problem of an environment variable has in place of a file.
 const ENVIRONMENT: &str = "environment";
 
 /// Everything that is wrong, in the order of the file, what concerns the environment last. Prints a line for each.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, thiserror::Error)]
 pub struct Diagnosis(pub Vec<Problem>);
 
-/// One thing that is wrong. Prints as `config/moorline.toml:14:3: admin.listen: expected …`.
+/// One thing that is wrong. Prints as `config/moorline.toml:14:3: admin.listen: expected … (ML0105)`, a warning with
+/// `warning: ` before the key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Whether it stops a start.
+    pub severity: Severity,
+    /// Its kind, one of [`CODES`](crate::CODES); `docs/errors/` has a page for each.
+    pub code: &'static str,
     /// The file; `environment` for a variable.
     pub file: PathBuf,
     /// The line, from 1.
@@ -31,50 +40,126 @@ pub struct Problem {
 
 impl Diagnosis {
     /// The problems in order, each once: what several accounts inherit is wrong once.
-    pub(crate) fn of(mut problems: Vec<Problem>) -> Self {
+    pub fn of(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| a.order().cmp(&b.order()));
         problems.dedup();
         Self(problems)
     }
 
-    /// True when nothing is wrong.
+    /// True when there is nothing to say.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether anything in it stops a start.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
 }
 
 impl Problem {
-    /// A problem with an environment variable of ours.
-    pub(crate) fn of_variable(name: &str, message: String) -> Self {
-        Self { file: ENVIRONMENT.into(), line: None, column: None, key: Some(name.to_owned()), message }
+    pub(crate) fn new(file: PathBuf, at: Option<Position>, key: Option<String>, fault: &Fault) -> Self {
+        let (code, severity) = fault.class();
+        Self {
+            severity,
+            code,
+            file,
+            line: at.map(|at| at.line),
+            column: at.map(|at| at.column),
+            key,
+            message: fault.to_string(),
+        }
     }
 
-    /// Gives what a channel found wrong with an account's settings its place: the account's own key, else the key
-    /// of the channel that it inherits, else the account.
+    /// A problem with an environment variable of ours.
+    pub(crate) fn of_variable(name: &str, fault: &Fault) -> Self {
+        Self::new(ENVIRONMENT.into(), None, Some(name.to_owned()), fault)
+    }
+
+    /// What a channel found wrong with an account's settings, in its place: the account's own key, else the key of the
+    /// channel that it inherits, else the account.
     pub fn locate(source: &Source, account: &AccountId, finding: &Finding) -> Self {
-        let (channel, name, key) = (account.channel().as_str(), account.name(), finding.key);
+        Self::of_account(source, account, finding.key, &Fault::Channel { problem: finding.problem.clone() })
+    }
+
+    /// Two accounts with the same credentials (`what` they share), reported at the second: at its
+    /// `key` if one key says it all.
+    pub fn same_credentials(
+        source: &Source,
+        first: &Account,
+        second: &Account,
+        key: Option<&str>,
+        what: &str,
+    ) -> Self {
+        let fault = Fault::Credentials {
+            what: what.to_owned(),
+            account: second.id.to_string(),
+            place: first.position.to_string(),
+            other: first.id.to_string(),
+        };
+        match key {
+            Some(key) => Self::of_account(source, &second.id, key, &fault),
+            None => Self::at_account(source, second, &fault),
+        }
+    }
+
+    /// A log filter that the program could not read, at the layer that it is from.
+    pub fn log_filter(source: &Source, environment: &BTreeMap<String, String>, error: &str) -> Self {
+        let fault = Fault::LogFilter { error: error.to_owned() };
+        Self::of_setting(source, environment, ["log", "filter"], &fault)
+    }
+
+    /// A proxy that the program cannot use, at the layer that it is from.
+    pub fn proxy(source: &Source, environment: &BTreeMap<String, String>) -> Self {
+        Self::of_setting(source, environment, ["network", "proxy"], &Fault::Proxy)
+    }
+
+    /// Certificates, those of the file with this index, that the program cannot use.
+    pub fn extra_roots(source: &Source, index: usize, error: &str) -> Self {
+        let (path, at) = source.item(&["network", "extra_roots"], index).unzip();
+        let path = format!("{:?}", path.unwrap_or_default());
+        let fault = Fault::RootsNotPem { path, error: error.to_owned() };
+        Self::new(source.path.clone(), at, Some("network.extra_roots".to_owned()), &fault)
+    }
+
+    /// The host of an account could not be reached from here.
+    pub fn unreachable(source: &Source, account: &Account, address: &str, error: &str) -> Self {
+        let fault = Fault::Unreachable { address: address.to_owned(), error: error.to_owned() };
+        Self::at_account(source, account, &fault)
+    }
+
+    fn at_account(source: &Source, account: &Account, fault: &Fault) -> Self {
+        let key = format!("channels.{}.accounts.{}", account.id.channel(), account.id.name());
+        Self::new(source.path.clone(), Some(account.position), Some(key), fault)
+    }
+
+    fn of_setting(
+        source: &Source,
+        environment: &BTreeMap<String, String>,
+        path: [&str; 2],
+        fault: &Fault,
+    ) -> Self {
+        let key = path.join(".");
+        let variable = layers::variable(&key);
+        if environment.contains_key(&variable) {
+            return Self::of_variable(&variable, fault);
+        }
+        Self::new(source.path.clone(), source.find(&path), Some(key), fault)
+    }
+
+    fn of_account(source: &Source, account: &AccountId, key: &str, fault: &Fault) -> Self {
+        let (channel, name) = (account.channel().as_str(), account.name());
+        let own = format!("channels.{channel}.accounts.{name}.{key}");
         let places: [(&[&str], String); 2] = [
-            (
-                &["channels", channel, "accounts", name, key],
-                format!("channels.{channel}.accounts.{name}.{key}"),
-            ),
+            (&["channels", channel, "accounts", name, key], own.clone()),
             (&["channels", channel, key], format!("channels.{channel}.{key}")),
         ];
-        let [own, inherited] = places.map(|(path, key)| source.find(path).map(|at| (at, key)));
-        let (position, key) = match own.or(inherited) {
-            Some((position, key)) => (Some(position), key),
-            None => (
-                source.find(&["channels", channel, "accounts", name]),
-                format!("channels.{channel}.accounts.{name}.{key}"),
-            ),
+        let mut found = places.into_iter().filter_map(|(path, key)| Some((source.find(path)?, key)));
+        let (at, key) = match found.next() {
+            Some((at, key)) => (Some(at), key),
+            None => (source.find(&["channels", channel, "accounts", name]), own),
         };
-        Self {
-            file: source.path.clone(),
-            line: position.map(|at| at.line),
-            column: position.map(|at| at.column),
-            key: Some(key),
-            message: finding.problem.clone(),
-        }
+        Self::new(source.path.clone(), at, Some(key), fault)
     }
 
     /// What problems are shown in the order of.
@@ -102,9 +187,12 @@ impl fmt::Display for Problem {
         for number in [self.line, self.column].into_iter().flatten() {
             write!(f, ":{number}")?;
         }
+        if self.severity == Severity::Warning {
+            f.write_str(": warning")?;
+        }
         if let Some(key) = &self.key {
             write!(f, ": {key}")?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {} ({})", self.message, self.code)
     }
 }

@@ -12,9 +12,10 @@ use config::builder::DefaultState;
 use config::{ConfigBuilder, Environment};
 
 use crate::diagnosis::Problem;
+use crate::fault::Fault;
 use crate::nearest::hint;
 use crate::reader::{Reader, Table};
-use crate::resolved::{Admin, Log, LogFormat, Runtime};
+use crate::resolved::{Admin, Log, LogFormat, Network, Runtime};
 use crate::setting::{self, Section, Setting};
 use crate::source::Span;
 use crate::value::{Datum, from_text};
@@ -31,12 +32,15 @@ pub(crate) struct Globals {
     pub(crate) data_dir: PathBuf,
     pub(crate) admin: Admin,
     pub(crate) log: Log,
+    pub(crate) network: Network,
     pub(crate) runtime: Runtime,
 }
 
 /// The layers on top of each other.
 struct Layers {
     merged: config::Config,
+    /// What the file says of the settings that are no scalars to `config`: lists, and secrets that are kept elsewhere.
+    held: BTreeMap<String, Datum>,
     /// Where the file says what it says.
     file: BTreeMap<String, Span>,
     /// The variables that are in effect.
@@ -61,6 +65,11 @@ pub(crate) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Globals {
                 .unwrap_or(LogFormat::Pretty),
             filter: layers.value("log.filter").and_then(Datum::text),
         },
+        network: Network {
+            proxy: layers.value("network.proxy").and_then(Datum::secret),
+            no_proxy: layers.value("network.no_proxy").and_then(Datum::list).unwrap_or_default(),
+            extra_roots: layers.value("network.extra_roots").and_then(Datum::files).unwrap_or_default(),
+        },
         runtime: Runtime {
             turn_timeout: layers.duration("runtime.turn_timeout"),
             shutdown_grace: layers.duration("runtime.shutdown_grace"),
@@ -69,11 +78,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Globals {
     };
     let Admin { listen, allow_remote } = globals.admin;
     if !listen.ip().is_loopback() && !allow_remote {
-        let message = format!(
-            "{listen} can be reached from other machines: listen on 127.0.0.1, or set allow_remote = true behind a \
-             proxy that adds TLS"
-        );
-        layers.report(reader, "admin.listen", message);
+        layers.report(reader, "admin.listen", &Fault::Exposed { address: listen.to_string() });
     }
     globals
 }
@@ -83,6 +88,7 @@ impl Layers {
         let mut below: BTreeMap<String, String> =
             globals().filter_map(|(path, setting)| Some((path, setting.default?.to_owned()))).collect();
         let mut file = BTreeMap::new();
+        let mut held = BTreeMap::new();
         for (section, name) in Section::GLOBAL {
             let table = if name.is_empty() { Some(root.clone()) } else { reader.table(root, name) };
             let Some(table) = table else { continue };
@@ -93,24 +99,28 @@ impl Layers {
             let entries = reader.entries(&table, setting::of(section).collect(), &inner);
             for setting in setting::of(section) {
                 // What is wrong has been reported, and what is not written has its default.
-                if let Some(entry) = entries.get(setting.key).filter(|entry| entry.value.is_some())
-                    && let Some(text) = table.written(&setting)
-                {
-                    below.insert(entry.path.clone(), text);
-                    file.insert(entry.path.clone(), entry.span.clone());
+                let Some(entry) = entries.get(setting.key) else { continue };
+                let Some(datum) = entry.value.clone() else { continue };
+                file.insert(entry.path.clone(), entry.span.clone());
+                match table.written(&setting) {
+                    Some(text) => drop(below.insert(entry.path.clone(), text)),
+                    None => drop(held.insert(entry.path.clone(), datum)),
                 }
             }
         }
         let variables = variables(reader);
         let merged = merge(&below, &variables).unwrap_or_else(|error| {
-            reader.report(None, "", format!("file and environment cannot be put together: {error}"));
+            reader.report(None, "", &Fault::Layers { error: error.to_string() });
             config::Config::default()
         });
-        Self { merged, file, variables }
+        Self { merged, held, file, variables }
     }
 
     fn value(&self, path: &str) -> Option<Datum> {
         let (_, setting) = globals().find(|(known, _)| known == path)?;
+        if let Some(datum) = self.held.get(path).filter(|_| !self.variables.contains_key(&variable(path))) {
+            return Some(datum.clone());
+        }
         from_text(setting.kind, &self.merged.get_string(path).ok()?).ok()
     }
 
@@ -119,10 +129,10 @@ impl Layers {
     }
 
     /// Reports a problem at the layer that the value is from.
-    fn report(&self, reader: &mut Reader<'_>, path: &str, message: String) {
+    fn report(&self, reader: &mut Reader<'_>, path: &str, fault: &Fault) {
         match self.variables.get_key_value(&variable(path)) {
-            Some((name, _)) => reader.report_problem(Problem::of_variable(name, message)),
-            None => reader.report(self.file.get(path), path, message),
+            Some((name, _)) => reader.report_problem(Problem::of_variable(name, fault)),
+            None => reader.report(self.file.get(path), path, fault),
         }
     }
 }
@@ -141,17 +151,14 @@ fn variables(reader: &mut Reader<'_>) -> BTreeMap<String, String> {
             None => {
                 let table = rest.split(SEPARATOR).next().unwrap_or_default().to_ascii_lowercase();
                 Some(if NAMED.contains(&table.as_str()) {
-                    format!(
-                        "[{table}] is configured in the file only; a secret can be taken from the environment with \
-                         {{ env = \"NAME\" }}"
-                    )
+                    Fault::FileOnly { table }
                 } else {
-                    format!("unknown setting{}", hint(name, known.keys().map(String::as_str)))
+                    Fault::UnknownVariable { hint: hint(name, known.keys().map(String::as_str)) }
                 })
             }
         };
         match problem {
-            Some(message) => reader.report_problem(Problem::of_variable(name, message)),
+            Some(fault) => reader.report_problem(Problem::of_variable(name, &fault)),
             None => {
                 usable.insert(name.clone(), text.clone());
             }
@@ -188,6 +195,6 @@ fn path(table: &str, setting: &Setting) -> String {
 }
 
 /// The variable that overrides a key.
-fn variable(path: &str) -> String {
+pub(crate) fn variable(path: &str) -> String {
     format!("{PREFIX}{SEPARATOR}{}", path.replace('.', SEPARATOR)).to_ascii_uppercase()
 }

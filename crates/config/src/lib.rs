@@ -11,6 +11,9 @@
 mod account;
 mod agent;
 mod diagnosis;
+mod difference;
+mod fault;
+mod file;
 mod layers;
 mod load;
 mod nearest;
@@ -27,10 +30,12 @@ mod value;
 mod tests;
 
 pub use diagnosis::{Diagnosis, Problem};
-pub use load::load;
+pub use difference::{Change, Difference};
+pub use fault::{CODES, Severity};
+pub use load::{load, load_with_warnings};
 pub use reference::reference;
 pub use resolved::{
     AGENT_KINDS, Access, Account, Admin, Agent, AgentKind, Config, DirectPolicy, GroupPolicy, Log, LogFormat,
-    Runtime,
+    Network, Runtime,
 };
 pub use source::{Position, Source};

@@ -7,10 +7,12 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnosis::{Diagnosis, Problem};
+use crate::fault::{Fault, Severity};
+use crate::file;
 use crate::nearest::hint;
 use crate::secret;
 use crate::setting::{self, Kind, Section, Setting};
-use crate::source::{Source, Span};
+use crate::source::{Lines, Position, Source, Span};
 use crate::value::{self, Datum};
 
 /// Goes through the file once. Reading goes on after a problem, so that all of them are found.
@@ -18,6 +20,9 @@ pub(crate) struct Reader<'a> {
     source: &'a Source,
     environment: &'a BTreeMap<String, String>,
     problems: Vec<Problem>,
+    lines: Lines<'a>,
+    /// The first secret that is written in the file itself, with its key.
+    literal: Option<(Span, String)>,
 }
 
 /// A table of the file.
@@ -50,11 +55,12 @@ pub(crate) struct Entry {
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(source: &'a Source, environment: &'a BTreeMap<String, String>) -> Self {
-        Self { source, environment, problems: Vec::new() }
+        Self { source, environment, problems: Vec::new(), lines: Lines::of(source), literal: None }
     }
 
-    pub(crate) fn source(&self) -> &'a Source {
-        self.source
+    /// The place of a byte of the file.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        self.lines.position(offset)
     }
 
     pub(crate) fn environment(&self) -> &'a BTreeMap<String, String> {
@@ -62,15 +68,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Reports a problem of the file.
-    pub(crate) fn report(&mut self, span: Option<&Span>, key: &str, message: String) {
-        let position = span.map(|span| self.source.position(span.start));
-        self.report_problem(Problem {
-            file: self.source.path.clone(),
-            line: position.map(|at| at.line),
-            column: position.map(|at| at.column),
-            key: Some(key.to_owned()).filter(|key| !key.is_empty()),
-            message,
-        });
+    pub(crate) fn report(&mut self, span: Option<&Span>, key: &str, fault: &Fault) {
+        let at = span.map(|span| self.position(span.start));
+        let key = Some(key.to_owned()).filter(|key| !key.is_empty());
+        self.report_problem(Problem::new(self.source.path.clone(), at, key, fault));
     }
 
     /// Reports a problem.
@@ -107,7 +108,7 @@ impl<'a> Reader<'a> {
                 said.insert(name.to_owned(), Entry { path, span: value.span(), value: datum });
             } else if !inner.contains(&name) {
                 let known = settings.iter().map(|setting| setting.key).chain(inner.iter().copied());
-                self.report(Some(&key.span()), &path, format!("unknown key{}", hint(name, known)));
+                self.report(Some(&key.span()), &path, &Fault::UnknownKey { hint: hint(name, known) });
             }
         }
         Entries { settings, said }
@@ -117,21 +118,31 @@ impl<'a> Reader<'a> {
     /// outside of this crate.
     pub(crate) fn require(&mut self, table: &Table<'_>, entries: &Entries) {
         for setting in entries.settings.iter().filter(|setting| entries.get(setting.key).is_none()) {
-            let message = match setting.default {
-                None if setting.required => format!("missing, expected {}", setting.kind.expected()),
+            let fault = match setting.default {
+                None if setting.required => Fault::Missing { expected: setting.kind.expected() },
                 Some(text) => match value::from_text(setting.kind, text) {
                     Ok(_) => continue,
-                    Err(message) => format!("has a default that is no value: {message}"),
+                    Err(fault) => Fault::ChannelDefault { fault: fault.to_string() },
                 },
                 None => continue,
             };
-            self.report(table.span.as_ref(), &table.join(setting.key), message);
+            self.report(table.span.as_ref(), &table.join(setting.key), &fault);
         }
     }
 
-    /// Whether anything was wrong.
-    pub(crate) fn finish(self) -> Result<(), Diagnosis> {
-        if self.problems.is_empty() { Ok(()) } else { Err(Diagnosis::of(self.problems)) }
+    /// The warnings, when nothing was wrong.
+    ///
+    /// # Errors
+    /// Everything that was, warnings included.
+    pub(crate) fn finish(mut self) -> Result<Diagnosis, Diagnosis> {
+        if let Some((span, key)) = self.literal.take()
+            && let Some((mode, command)) = file::exposure(&self.source.path)
+        {
+            self.report(Some(&span), &key, &Fault::FileExposed { mode, command });
+        }
+        let failed = self.problems.iter().any(|problem| problem.severity == Severity::Error);
+        let diagnosis = Diagnosis::of(self.problems);
+        if failed { Err(diagnosis) } else { Ok(diagnosis) }
     }
 
     fn as_table<'t>(&mut self, path: String, value: &'t Spanned<DeValue<'t>>) -> Option<Table<'t>> {
@@ -141,7 +152,7 @@ impl<'a> Reader<'a> {
                 self.report(
                     Some(&value.span()),
                     &path,
-                    format!("expected a table, got {}", value::type_name(other)),
+                    &Fault::wrong("a table", Some(value::type_name(other))),
                 );
                 None
             }
@@ -160,38 +171,63 @@ impl<'a> Reader<'a> {
                     .collect();
                 texts.into_iter().collect::<Option<_>>().map(Datum::Many)
             }
-            (Kind::Secret, DeValue::Table(place)) => self.secret(path, value.span(), place),
+            (Kind::Certificates, DeValue::Array(items)) => {
+                let files: Vec<Option<Vec<u8>>> = items
+                    .iter()
+                    .map(|item| match self.value(Kind::Text, path, item) {
+                        Some(Datum::One(Value::Text(file))) => {
+                            let read = file::certificates(self.source.directory(), &file);
+                            self.ok(read, &item.span(), path)
+                        }
+                        _ => None,
+                    })
+                    .collect();
+                files.into_iter().collect::<Option<_>>().map(Datum::Files)
+            }
+            (Kind::Secret | Kind::Proxy, DeValue::Table(place)) => {
+                self.secret(kind, path, value.span(), place)
+            }
             (_, other) => {
                 let read = value::written(kind, other).and_then(|text| value::from_text(kind, &text));
+                if read.is_ok() && is_secret(kind, other) {
+                    self.literal.get_or_insert_with(|| (value.span(), path.to_owned()));
+                }
                 self.ok(read, &value.span(), path)
             }
         }
     }
 
     /// A secret that is kept elsewhere.
-    fn secret(&mut self, path: &str, span: Span, place: &DeTable<'_>) -> Option<Datum> {
+    fn secret(&mut self, kind: Kind, path: &str, span: Span, place: &DeTable<'_>) -> Option<Datum> {
         let mut entries = place.iter();
         let (Some((key, written)), None) = (entries.next(), entries.next()) else {
-            self.report(Some(&span), path, format!("expected {}", Kind::Secret.expected()));
+            self.report(Some(&span), path, &Fault::wrong(kind.expected(), None));
             return None;
         };
         let name: &str = key.get_ref();
         let text = match (name, written.get_ref()) {
             ("env", DeValue::String(name)) => secret::from_environment(self.environment, name),
-            ("file", DeValue::String(file)) => secret::from_file(self.source.directory(), file),
+            ("file", DeValue::String(file)) => {
+                file::secret(self.source.directory(), file).map(|(text, exposed)| {
+                    if let Some(fault) = exposed {
+                        self.report(Some(&written.span()), path, &fault);
+                    }
+                    text
+                })
+            }
             ("env" | "file", other) => Err(value::mismatch(Kind::Text, value::type_name(other))),
             _ => {
-                let message = format!("unknown key{}", hint(name, ["env", "file"]));
-                self.report(Some(&key.span()), &join(path, name), message);
+                let fault = Fault::UnknownKey { hint: hint(name, ["env", "file"]) };
+                self.report(Some(&key.span()), &join(path, name), &fault);
                 return None;
             }
         };
-        let read = text.and_then(|text| value::from_text(Kind::Secret, &text));
+        let read = text.and_then(|text| value::from_text(kind, &text));
         self.ok(read, &written.span(), path)
     }
 
-    fn ok(&mut self, read: Result<Datum, String>, span: &Span, path: &str) -> Option<Datum> {
-        read.map_err(|message| self.report(Some(span), path, message)).ok()
+    fn ok<T>(&mut self, read: Result<T, Fault>, span: &Span, path: &str) -> Option<T> {
+        read.map_err(|fault| self.report(Some(span), path, &fault)).ok()
     }
 }
 
@@ -243,6 +279,12 @@ impl Entries {
             None => self.settings.iter().find(|setting| setting.key == key)?.default_value(),
         }
     }
+}
+
+/// Whether a value that is written in the file is one that others must not read. A proxy's address is none while it
+/// names nobody.
+fn is_secret(kind: Kind, value: &DeValue<'_>) -> bool {
+    kind == Kind::Secret || kind == Kind::Proxy && value.as_str().is_some_and(|text| text.contains('@'))
 }
 
 /// `path.key`, with quotes around a key that TOML wants them for.

@@ -12,8 +12,12 @@ const HEAD: &str = "\
 # \"250ms\", \"30s\", \"5m\", \"1h30m\" or \"2d\". Secrets are a string, { env = \"NAME\" } or { file = \"path\" }, with
 # the path relative to this file. Names of accounts and agents are of a-z, 0-9, _ and -.
 #
-# Whatever is set outside [agents] and [channels] can be overridden by an environment variable: admin.listen by
-# MOORLINE__ADMIN__LISTEN.
+# Whatever is set outside [agents] and [channels] can be overridden by an environment variable, lists excepted:
+# admin.listen by MOORLINE__ADMIN__LISTEN.
+#
+# Behind each setting stands what a reload does with another value of it: (live) it counts from now on and no
+# connection notices, (reconnect) the accounts it concerns connect again and no others, (restart) it waits for the
+# next start.
 ";
 
 /// Of comments, in characters.
@@ -57,7 +61,7 @@ impl Page {
                 None => example(&setting, channel),
             };
             let mark = if setting.default.is_none() && !setting.required { "#" } else { "" };
-            self.comment(&format!("{}{}", setting.doc, choices(setting.kind)));
+            self.comment(&format!("{}{} ({})", setting.doc, choices(setting.kind), setting.class.as_str()));
             self.0 += &format!("{mark}{} = {value}\n", setting.key);
         }
     }
@@ -109,6 +113,7 @@ fn example(setting: &Setting, channel: &str) -> String {
         Kind::Integer => "1".to_owned(),
         Kind::Address => "\"127.0.0.1:7117\"".to_owned(),
         Kind::Word(words) => words.first().map(|word| format!("\"{word}\"")).unwrap_or_default(),
-        Kind::List => "[]".to_owned(),
+        Kind::Proxy => "{ env = \"MOORLINE_PROXY\" }".to_owned(),
+        Kind::List | Kind::Certificates => "[]".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use moorline_core::{AccountId, AccountSettings, Backoff, ChatId, UserId};
+use moorline_core::{AccountId, AccountSettings, Backoff, ChatId, Secret, UserId};
 
 use crate::source::Position;
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub admin: Admin,
     /// Logging.
     pub log: Log,
+    /// The way to the platforms.
+    pub network: Network,
     /// Limits of the runtime.
     pub runtime: Runtime,
     /// Agents by name.
@@ -67,6 +69,18 @@ pub struct Log {
     pub format: LogFormat,
     /// What is logged, as `tracing-subscriber` directives; `None` for the binary's own choice.
     pub filter: Option<String>,
+}
+
+/// The way to the platforms.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Network {
+    /// The HTTP proxy that connections are tunnelled through, `http://[user:password@]host:port`; a secret because of
+    /// the password.
+    pub proxy: Option<Secret>,
+    /// Hosts that are reached without the proxy.
+    pub no_proxy: Vec<String>,
+    /// Files of PEM certificates, as read, whose authorities are trusted beside the built-in ones.
+    pub extra_roots: Vec<Vec<u8>>,
 }
 
 /// Limits of the runtime.

@@ -15,7 +15,20 @@ pub(crate) struct Setting {
     pub(crate) required: bool,
     /// Without TOML's quotes; read exactly as an environment variable is.
     pub(crate) default: Option<&'static str>,
+    /// What a reload does with another value of it.
+    pub(crate) class: Class,
     pub(crate) doc: &'static str,
+}
+
+/// What a reload does with another value of a setting (F-075).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// It counts from now on, and no connection notices.
+    Live,
+    /// The accounts it concerns connect again, and no others.
+    Reconnect,
+    /// It waits for the next start.
+    Restart,
 }
 
 /// The tables of the file.
@@ -27,6 +40,8 @@ pub(crate) enum Section {
     Admin,
     /// `[log]`
     Log,
+    /// `[network]`
+    Network,
     /// `[runtime]`
     Runtime,
     /// `[agents.<name>]`
@@ -46,6 +61,8 @@ pub(crate) enum Kind {
     Text,
     /// A string, `{ env = "NAME" }` or `{ file = "path" }`.
     Secret,
+    /// As [`Kind::Secret`]: the address of an HTTP proxy, which may hold a password.
+    Proxy,
     /// `http` or `https`, without credentials, query and fragment.
     Url,
     /// A span of time that may be zero.
@@ -60,6 +77,8 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// Strings, none of them empty.
     List,
+    /// Paths of files of certificates.
+    Certificates,
 }
 
 const fn setting(
@@ -67,9 +86,10 @@ const fn setting(
     key: &'static str,
     kind: Kind,
     default: Option<&'static str>,
+    class: Class,
     doc: &'static str,
 ) -> Setting {
-    Setting { section, key, kind, required: false, default, doc }
+    Setting { section, key, kind, required: false, default, class, doc }
 }
 
 /// Every setting that is no channel's own, in the order of the reference page.
@@ -79,6 +99,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "data_dir",
         Kind::Text,
         Some("data"),
+        Class::Restart,
         "Where state is kept; relative to the working directory.",
     ),
     setting(
@@ -86,6 +107,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "listen",
         Kind::Address,
         Some("127.0.0.1:7117"),
+        Class::Restart,
         "Where the admin endpoint listens.",
     ),
     setting(
@@ -93,6 +115,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "allow_remote",
         Kind::Bool,
         Some("false"),
+        Class::Restart,
         "Set it to listen on another address than loopback, behind a proxy that adds TLS.",
     ),
     setting(
@@ -100,6 +123,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "format",
         Kind::Word(LogFormat::WORDS),
         Some("pretty"),
+        Class::Restart,
         "How log lines are written.",
     ),
     setting(
@@ -107,13 +131,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "filter",
         Kind::Text,
         None,
+        Class::Restart,
         "What is logged, such as \"info,moorline_runtime=debug\".",
+    ),
+    setting(
+        Section::Network,
+        "proxy",
+        Kind::Proxy,
+        None,
+        Class::Restart,
+        "The HTTP proxy through which the platforms are reached, http://user:password@host:port; a secret.",
+    ),
+    setting(
+        Section::Network,
+        "no_proxy",
+        Kind::List,
+        None,
+        Class::Restart,
+        "Hosts that are reached without the proxy.",
+    ),
+    setting(
+        Section::Network,
+        "extra_roots",
+        Kind::Certificates,
+        None,
+        Class::Restart,
+        "Files of PEM certificates, relative to this file, that are trusted beside the public ones.",
     ),
     setting(
         Section::Runtime,
         "turn_timeout",
         Kind::Duration,
         Some("10m"),
+        Class::Live,
         "How long an agent may take to answer.",
     ),
     setting(
@@ -121,6 +171,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "shutdown_grace",
         Kind::Delay,
         Some("10s"),
+        Class::Live,
         "How long work in hand may take to finish after a request to stop.",
     ),
     setting(
@@ -128,6 +179,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "hold_limit",
         Kind::Duration,
         Some("24h"),
+        Class::Live,
         "How long group messages wait while the account's identity is unknown, before they are dropped.",
     ),
     Setting {
@@ -136,6 +188,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         kind: Kind::Word(AGENT_KINDS),
         required: true,
         default: None,
+        class: Class::Live,
         doc: "What answers.",
     },
     setting(
@@ -143,14 +196,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "delay",
         Kind::Delay,
         Some("0s"),
+        Class::Live,
         "echo: how long it takes to answer, for trying things.",
     ),
-    setting(Section::Account, "agent", Kind::Text, Some("default"), "The agent that answers, by its name."),
+    setting(
+        Section::Account,
+        "agent",
+        Kind::Text,
+        Some("default"),
+        Class::Live,
+        "The agent that answers, by its name.",
+    ),
     setting(
         Section::Account,
         "liveness",
         Kind::Duration,
         None,
+        Class::Reconnect,
         "Within this time a dead connection is noticed; the channel's own choice (Feishu: 40s) if that is sooner.",
     ),
     setting(
@@ -158,6 +220,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "direct",
         Kind::Word(DirectPolicy::WORDS),
         Some("allow"),
+        Class::Live,
         "Which direct messages are answered.",
     ),
     setting(
@@ -165,6 +228,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "group",
         Kind::Word(GroupPolicy::WORDS),
         Some("mention"),
+        Class::Live,
         "Which messages in groups are answered.",
     ),
     setting(
@@ -172,6 +236,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "users",
         Kind::List,
         None,
+        Class::Live,
         "With direct = \"allowlist\", the user ids that may write; an empty list admits nobody.",
     ),
     setting(
@@ -179,6 +244,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "groups",
         Kind::List,
         None,
+        Class::Live,
         "With group = \"allowlist\", the chat ids that are served; an empty list admits none.",
     ),
     setting(
@@ -186,14 +252,23 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "initial",
         Kind::Duration,
         Some("1s"),
+        Class::Live,
         "The first delay after a transient failure.",
     ),
-    setting(Section::Retry, "max", Kind::Duration, Some("60s"), "The longest delay; delays double up to it."),
+    setting(
+        Section::Retry,
+        "max",
+        Kind::Duration,
+        Some("60s"),
+        Class::Live,
+        "The longest delay; delays double up to it.",
+    ),
     setting(
         Section::Retry,
         "reset_after",
         Kind::Duration,
         Some("60s"),
+        Class::Live,
         "How long an account must have been ready before delays start from the first again.",
     ),
 ];
@@ -210,10 +285,26 @@ impl Setting {
     }
 }
 
+impl Class {
+    /// As the reference page shows it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Reconnect => "reconnect",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 impl Section {
     /// The tables that can be overridden by environment variables, with their names in the file.
-    pub(crate) const GLOBAL: [(Self, &'static str); 4] =
-        [(Self::Root, ""), (Self::Admin, "admin"), (Self::Log, "log"), (Self::Runtime, "runtime")];
+    pub(crate) const GLOBAL: [(Self, &'static str); 5] = [
+        (Self::Root, ""),
+        (Self::Admin, "admin"),
+        (Self::Log, "log"),
+        (Self::Network, "network"),
+        (Self::Runtime, "runtime"),
+    ];
 }
 
 impl Kind {
@@ -221,7 +312,7 @@ impl Kind {
     pub(crate) fn expected(self) -> String {
         match self {
             Self::Text => "a string that is not empty".to_owned(),
-            Self::Secret => "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned(),
+            Self::Secret | Self::Proxy => "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned(),
             Self::Url => "an http or https address without credentials, query and fragment".to_owned(),
             Self::Delay => "a span of time such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
             Self::Duration => "a span of time over zero such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
@@ -231,6 +322,7 @@ impl Kind {
             Self::Word([word]) => format!("`{word}`"),
             Self::Word(words) => format!("one of {}", list(words)),
             Self::List => "a list of strings".to_owned(),
+            Self::Certificates => "a list of paths".to_owned(),
         }
     }
 }
@@ -251,6 +343,8 @@ impl From<&Field> for Setting {
             kind,
             required: field.required,
             default: field.default,
+            // What a channel wants to know of an account goes into its plan, and with that into its connection.
+            class: Class::Reconnect,
             doc: field.doc,
         }
     }

@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::diagnosis::{Diagnosis, Problem};
+use crate::fault::Fault;
 
 /// A configuration file as it was read. Its `Debug` shows the path only: the text may hold secrets (F-090).
 #[derive(Clone, PartialEq, Eq)]
@@ -27,6 +28,12 @@ pub struct Position {
     pub column: usize,
 }
 
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
 /// Bytes of the text.
 pub(crate) type Span = Range<usize>;
 
@@ -39,13 +46,10 @@ impl Source {
         let path = path.into();
         match std::fs::read_to_string(&path) {
             Ok(text) => Ok(Self { path, text }),
-            Err(error) => Err(Diagnosis(vec![Problem {
-                file: path,
-                line: None,
-                column: None,
-                key: None,
-                message: format!("cannot be read: {error}"),
-            }])),
+            Err(error) => {
+                let fault = Fault::Unreadable { error: error.to_string() };
+                Err(Diagnosis(vec![Problem::new(path, None, None, &fault)]))
+            }
         }
     }
 
@@ -56,23 +60,52 @@ impl Source {
 
     /// The place of a byte of the text; the end of the text for a byte beyond it.
     pub(crate) fn position(&self, offset: usize) -> Position {
-        let mut before = self.text.char_indices().take_while(|&(at, _)| at < offset).map(|(_, c)| c);
-        let start = Position { line: 1, column: 1 };
-        before.by_ref().fold(start, |at, c| match c {
-            '\n' => Position { line: at.line + 1, column: 1 },
-            _ => Position { column: at.column + 1, ..at },
-        })
+        Lines::of(self).position(offset)
     }
 
     /// Where `path` is written in the text; `None` when it is not, or when the text is not TOML.
     pub(crate) fn find(&self, path: &[&str]) -> Option<Position> {
+        self.look(path, |found| Some(self.position(found.span().start)))
+    }
+
+    /// The text of an item of the list at `path`, and where it is.
+    pub(crate) fn item(&self, path: &[&str], index: usize) -> Option<(String, Position)> {
+        self.look(path, |found| {
+            let item = found.get_ref().as_array()?.get(index)?;
+            Some((item.get_ref().as_str()?.to_owned(), self.position(item.span().start)))
+        })
+    }
+
+    fn look<T>(&self, path: &[&str], take: impl FnOnce(&Spanned<DeValue<'_>>) -> Option<T>) -> Option<T> {
         let root = DeTable::parse(&self.text).ok()?;
         let (first, rest) = path.split_first()?;
         let mut found: &Spanned<DeValue<'_>> = root.get_ref().get(*first)?;
         for key in rest {
             found = found.get_ref().as_table()?.get(*key)?;
         }
-        Some(self.position(found.span().start))
+        take(found)
+    }
+}
+
+/// Where the lines of a text begin: makes a thousand places cost no thousand readings.
+pub(crate) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub(crate) fn of(source: &'a Source) -> Self {
+        let breaks = source.text.match_indices('\n').map(|(at, _)| at + 1);
+        Self { text: &source.text, starts: std::iter::once(0).chain(breaks).collect() }
+    }
+
+    /// The place of a byte of the text; the end of the text for a byte beyond it.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        let line = self.starts.partition_point(|&start| start <= offset.min(self.text.len()));
+        let start = line.checked_sub(1).and_then(|index| self.starts.get(index)).copied().unwrap_or(0);
+        let before = self.text.get(start..).unwrap_or_default().char_indices();
+        let column = before.take_while(|&(at, _)| start + at < offset).count() + 1;
+        Position { line, column }
     }
 }
 

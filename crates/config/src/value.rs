@@ -7,6 +7,7 @@ use moorline_core::{Secret, Value};
 use toml::de::DeValue;
 use url::Url;
 
+use crate::fault::Fault;
 use crate::setting::Kind;
 use crate::span;
 
@@ -15,6 +16,8 @@ use crate::span;
 pub(crate) enum Datum {
     One(Value),
     Many(Vec<String>),
+    /// What is in files.
+    Files(Vec<Vec<u8>>),
 }
 
 /// Typed access. What is not there has been reported, so that a caller's stand-in for it never leaves [`crate::load`].
@@ -44,10 +47,24 @@ impl Datum {
         self.text()?.parse().ok()
     }
 
+    pub(crate) fn secret(self) -> Option<Secret> {
+        match self {
+            Self::One(Value::Secret(secret)) => Some(secret),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn files(self) -> Option<Vec<Vec<u8>>> {
+        match self {
+            Self::Files(files) => Some(files),
+            Self::One(_) | Self::Many(_) => None,
+        }
+    }
+
     pub(crate) fn list(self) -> Option<Vec<String>> {
         match self {
             Self::Many(texts) => Some(texts),
-            Self::One(_) => None,
+            Self::One(_) | Self::Files(_) => None,
         }
     }
 }
@@ -56,24 +73,25 @@ impl Datum {
 ///
 /// # Errors
 /// What is expected and, unless it may hold credentials, what was got.
-pub(crate) fn from_text(kind: Kind, text: &str) -> Result<Datum, String> {
+pub(crate) fn from_text(kind: Kind, text: &str) -> Result<Datum, Fault> {
     let value = match kind {
         Kind::Text => Some(text).filter(|text| !text.is_empty()).map(|text| Value::Text(text.to_owned())),
         Kind::Url if is_base_url(text) => Some(Value::Text(text.to_owned())),
-        Kind::Secret if text.is_empty() => return Err("the secret is empty".to_owned()),
-        Kind::Secret => Some(Value::Secret(Secret::new(text))),
+        Kind::Secret | Kind::Proxy if text.is_empty() => return Err(Fault::SecretEmpty),
+        Kind::Proxy if !is_proxy(text) => return Err(Fault::Proxy),
+        Kind::Secret | Kind::Proxy => Some(Value::Secret(Secret::new(text))),
         Kind::Delay => span::parse(text).map(Value::Duration),
         Kind::Duration => span::parse(text).filter(|span| *span > Duration::ZERO).map(Value::Duration),
         Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::Integer => text.parse().ok().map(Value::Integer),
         Kind::Address => text.parse::<SocketAddr>().ok().map(|_| Value::Text(text.to_owned())),
         Kind::Word(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
-        Kind::Url | Kind::List => None,
+        Kind::Url | Kind::List | Kind::Certificates => None,
     };
     value.map(Datum::One).ok_or_else(|| match kind {
         // An address may hold a password.
-        Kind::Url => format!("expected {}", kind.expected()),
-        _ => format!("expected {}, got {text:?}", kind.expected()),
+        Kind::Url => Fault::wrong(kind.expected(), None),
+        _ => Fault::wrong(kind.expected(), Some(&format!("{text:?}"))),
     })
 }
 
@@ -81,7 +99,7 @@ pub(crate) fn from_text(kind: Kind, text: &str) -> Result<Datum, String> {
 ///
 /// # Errors
 /// What is expected and the type that was got.
-pub(crate) fn written(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {
+pub(crate) fn written(kind: Kind, value: &DeValue<'_>) -> Result<String, Fault> {
     match (kind, value) {
         (Kind::Bool, DeValue::Boolean(value)) => Ok(value.to_string()),
         (Kind::Integer, DeValue::Integer(value)) => {
@@ -90,14 +108,16 @@ pub(crate) fn written(kind: Kind, value: &DeValue<'_>) -> Result<String, String>
                 Err(_) => Err(mismatch(kind, "a number that is too large")),
             }
         }
-        (Kind::Bool | Kind::Integer | Kind::List, other) => Err(mismatch(kind, type_name(other))),
+        (Kind::Bool | Kind::Integer | Kind::List | Kind::Certificates, other) => {
+            Err(mismatch(kind, type_name(other)))
+        }
         (_, DeValue::String(text)) => Ok(text.clone().into_owned()),
         (_, other) => Err(mismatch(kind, type_name(other))),
     }
 }
 
-pub(crate) fn mismatch(kind: Kind, got: &str) -> String {
-    format!("expected {}, got {got}", kind.expected())
+pub(crate) fn mismatch(kind: Kind, got: &str) -> Fault {
+    Fault::wrong(kind.expected(), Some(got))
 }
 
 /// TOML's name for the type of a value, with its article.
@@ -121,4 +141,15 @@ fn is_base_url(text: &str) -> bool {
             && url.query().is_none()
             && url.fragment().is_none()
     })
+}
+
+/// With a port, because proxies have no usual one, and without anything behind it.
+fn is_proxy(text: &str) -> bool {
+    let bare = text.strip_prefix("http://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+    let port = bare.and_then(|rest| rest.rsplit_once(':')).and_then(|(_, port)| port.parse::<u16>().ok());
+    // The port is looked for in the text, because `Url` forgets one that is the scheme's own.
+    port.is_some_and(|port| port > 0)
+        && Url::parse(text).is_ok_and(|url| {
+            url.has_host() && url.path() == "/" && url.query().is_none() && url.fragment().is_none()
+        })
 }

@@ -21,15 +21,18 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            initial: Duration::from_secs(1),
-            max: Duration::from_secs(60),
-            reset_after: Duration::from_secs(60),
-        }
+        Self::STANDARD
     }
 }
 
 impl Backoff {
+    /// Design §4: 1 s, doubled up to 60 s, the first again after 60 s of health.
+    pub const STANDARD: Self = Self {
+        initial: Duration::from_secs(1),
+        max: Duration::from_secs(60),
+        reset_after: Duration::from_secs(60),
+    };
+
     /// The delay before attempt `attempt` (from 1), with `unit` drawn from `0.0..1.0`; in `[d/2, d]` for
     /// `d = min(initial × 2^(attempt-1), max)`.
     pub fn delay(&self, attempt: u32, unit: f64) -> Duration {
@@ -58,16 +61,19 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        Self {
-            transient: Backoff::default(),
-            conflict: Duration::from_secs(60),
-            conflict_max: Duration::from_secs(300),
-            operator: Duration::from_secs(600),
-        }
+        Self::STANDARD
     }
 }
 
 impl RetryPolicy {
+    /// Design §4.
+    pub const STANDARD: Self = Self {
+        transient: Backoff::STANDARD,
+        conflict: Duration::from_secs(60),
+        conflict_max: Duration::from_secs(300),
+        operator: Duration::from_secs(600),
+    };
+
     /// The delay before attempt `attempt` (from 1) after `failure`, with `unit` drawn from `0.0..1.0`.
     ///
     /// `retry_after` is a lower bound, whatever the class. There is no attempt after which this says "never" (G5).

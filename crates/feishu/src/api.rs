@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::header::{AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use moorline_channel::{Http, HttpRequest, HttpResponse, NetworkError};
+use moorline_channel::{Http, HttpRequest, HttpResponse, NetworkError, NetworkErrorKind};
 use moorline_core::{Effect, Failure, FailureClass, Secret};
 use serde_json::Value;
 use url::Url;
 
-use crate::class::{Meaning, Refusal};
+use crate::class::{Judge, Refusal};
 use crate::quote::quote;
+
+/// What is taken of any answer, so that a small limit for files does not hide the refusal that explains everything.
+const REFUSAL_BYTES: usize = 16 << 10;
 
 /// One call and how its refusals are judged.
 pub(crate) struct Call<'a> {
@@ -22,7 +25,7 @@ pub(crate) struct Call<'a> {
     /// What must never be quoted back: the token, the app secret.
     pub(crate) secrets: Vec<&'a str>,
     /// The table of [`crate::class`] that applies.
-    pub(crate) judge: fn(&Refusal<'_>) -> Meaning,
+    pub(crate) judge: Judge,
 }
 
 /// A request that carries JSON.
@@ -57,23 +60,45 @@ impl Call<'_> {
     /// # Errors
     /// Everything but HTTP 2xx with code 0, each with its class and with what is known of its effect.
     pub(crate) async fn make(self, http: &dyn Http) -> Result<Value, Failure> {
-        match http.call(self.request.clone()).await {
-            Ok(response) => self.read(&response),
-            Err(error) => Err(lost(self.phase, &error)),
+        let response = self.exchange(http).await?;
+        match serde_json::from_slice::<Value>(&response.body) {
+            Ok(body) if response.status.is_success() && code(&body) == Some(0) => Ok(body),
+            _ => Err(self.refusal(&response)),
         }
     }
 
-    fn read(&self, response: &HttpResponse) -> Result<Value, Failure> {
-        let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
-            return Err(self.unreadable(response, "without JSON"));
+    /// Makes a call whose success is answered with bytes of any kind, and its refusal in JSON (protocol §3.4).
+    ///
+    /// # Errors
+    /// As for [`Call::make`]; [`FailureClass::Rejected`] when there are more than `limit` bytes.
+    pub(crate) async fn bytes(mut self, http: &dyn Http, limit: usize) -> Result<Bytes, Failure> {
+        self.request.body_limit = limit.max(REFUSAL_BYTES);
+        let too_large =
+            || Failure::new(FailureClass::Rejected, format!("{}: more than {limit} bytes", self.phase));
+        let response = match http.call(self.request.clone()).await {
+            Ok(response) => response,
+            Err(error) if error.kind == NetworkErrorKind::TooLarge => return Err(too_large()),
+            Err(error) => return Err(lost(self.phase, &error)),
         };
-        let Some(code) = body.get("code").and_then(Value::as_i64) else {
-            return Err(self.unreadable(response, "without a code"));
-        };
-        if code == 0 && response.status.is_success() {
-            return Ok(body);
+        if !response.status.is_success() || !is_file(&response) {
+            return Err(self.refusal(&response));
         }
-        Err(self.refused(response, &body, code))
+        if response.body.len() > limit { Err(too_large()) } else { Ok(response.body) }
+    }
+
+    async fn exchange(&self, http: &dyn Http) -> Result<HttpResponse, Failure> {
+        http.call(self.request.clone()).await.map_err(|error| lost(self.phase, &error))
+    }
+
+    /// What an answer means that is no success. The code counts before the status.
+    fn refusal(&self, response: &HttpResponse) -> Failure {
+        let Ok(body) = serde_json::from_slice::<Value>(&response.body) else {
+            return self.unreadable(response, "without JSON");
+        };
+        match code(&body) {
+            Some(code) => self.refused(response, &body, code),
+            None => self.unreadable(response, "without a code"),
+        }
     }
 
     /// Proxies answer with pages of their own. What the platform did, if it was reached at all, nobody can tell.
@@ -84,7 +109,7 @@ impl Call<'_> {
         };
         let log_id = self.log_id(response, &Value::Null);
         Failure::new(class, format!("{}: answered {what}, status {}{log_id}", self.phase, response.status))
-            .with_retry_after(rate_limit_reset(&response.headers))
+            .with_retry_after(wait_demanded(&response.headers))
             .with_unknown_effect()
     }
 
@@ -92,7 +117,7 @@ impl Call<'_> {
         let msg = body.get("msg").and_then(Value::as_str).unwrap_or_default();
         let meaning = (self.judge)(&Refusal { code, msg, status: response.status });
         let wait = match meaning.class {
-            FailureClass::Throttled => rate_limit_reset(&response.headers),
+            FailureClass::Throttled => wait_demanded(&response.headers),
             _ => meaning.wait,
         };
         let said = quote(msg, self.secrets.iter().copied());
@@ -122,8 +147,27 @@ fn lost(phase: &str, error: &NetworkError) -> Failure {
     }
 }
 
-/// How long the gateway asks us to wait (protocol §3.6), in seconds.
-pub(crate) fn rate_limit_reset(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get("x-ogw-ratelimit-reset")?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// Whether a success is a file. What the platform sends as one has a `Content-Disposition`, and may be JSON or HTML;
+/// without it, JSON with a code is a refusal, and HTML is a proxy's page.
+fn is_file(response: &HttpResponse) -> bool {
+    let html = |kind: &HeaderValue| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/html");
+    let refused = || serde_json::from_slice::<Value>(&response.body).is_ok_and(|body| code(&body).is_some());
+    response.headers.contains_key(CONTENT_DISPOSITION)
+        || !(response.headers.get(CONTENT_TYPE).is_some_and(html) || refused())
 }
+
+/// The `code` of an answer.
+fn code(body: &Value) -> Option<i64> {
+    body.get("code")?.as_i64()
+}
+
+/// How long we are asked to wait: in the gateway's own header (protocol §3.6), or in the one of HTTP, which proxies
+/// send. At least a second: a gateway that refuses and says 0 would be asked without a pause.
+pub(crate) fn wait_demanded(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok();
+    let seconds = seconds("x-ogw-ratelimit-reset").or_else(|| seconds(RETRY_AFTER.as_str()))?;
+    Some(Duration::from_secs(seconds.max(1)))
+}
+
+#[cfg(test)]
+mod tests;

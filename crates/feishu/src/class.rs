@@ -3,6 +3,7 @@
 //! A code that is not listed is transient and keeps its number: retried for ever, never a reason to go silent
 //! (F-001, F-006).
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -18,6 +19,9 @@ pub(crate) struct Refusal<'a> {
     /// The status, which counts only where the code says nothing.
     pub(crate) status: StatusCode,
 }
+
+/// One of the tables below.
+pub(crate) type Judge = fn(&Refusal<'_>) -> Meaning;
 
 /// What a refusal means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,12 +47,26 @@ impl Meaning {
 /// Too many connections of this app, as the endpoint and the handshake say it.
 const TOO_MANY_CONNECTIONS: i64 = 1_000_040_350;
 
+/// The gateway's limit, whatever is called (protocol §3.6).
+const TOO_FAST: i64 = 99_991_400;
+
 /// Refusals of the endpoint call (protocol §1.2).
 pub(crate) const fn endpoint(code: i64) -> FailureClass {
     match code {
         514 | 1_000_040_344 | 1_000_040_345 => FailureClass::Credentials,
         403 => FailureClass::Permission,
         TOO_MANY_CONNECTIONS => FailureClass::Conflict,
+        TOO_FAST => FailureClass::Throttled,
+        _ => FailureClass::Transient,
+    }
+}
+
+/// Answers of the endpoint call with another status than 200. The codes of its table come with 200; with another
+/// status the call did not get that far, and the platform is busy, whatever the body says (protocol §1.2). Only the
+/// gateway's limit is told by its status or its code (§3.6).
+pub(crate) const fn endpoint_status(status: StatusCode, code: Option<i64>) -> FailureClass {
+    match (status, code) {
+        (StatusCode::TOO_MANY_REQUESTS, _) | (_, Some(TOO_FAST)) => FailureClass::Throttled,
         _ => FailureClass::Transient,
     }
 }
@@ -76,7 +94,7 @@ pub(crate) fn call(refusal: &Refusal<'_>) -> Meaning {
     match refusal.code {
         99_991_663 | 99_991_664 | 99_991_668 | 99_991_671 => Meaning::of(FailureClass::SessionExpired),
         99_991_672 => Meaning::of(FailureClass::Permission),
-        99_991_400 => Meaning::of(FailureClass::Throttled),
+        TOO_FAST => Meaning::of(FailureClass::Throttled),
         99_992_402 => Meaning::of(FailureClass::Rejected),
         // 99991661, a request without a token, is among the rest: a mistake of ours that a new token does not cure.
         _ => unlisted(refusal),
@@ -96,9 +114,9 @@ pub(crate) fn send(refusal: &Refusal<'_>) -> Meaning {
         230_001 if refusal.msg.to_ascii_lowercase().contains("internal error") => {
             Meaning::of(FailureClass::Transient).unknown_effect()
         }
-        // This message.
+        // This message. 230110, deleted, is not on the protocol page; it is what 230011 is, by somebody else's hand.
         230_001 | 230_011 | 230_019 | 230_022 | 230_025 | 230_028 | 230_050 | 230_054 | 230_055 | 230_071
-        | 230_072 | 230_099 | 230_111 => Meaning::of(FailureClass::Rejected),
+        | 230_072 | 230_099 | 230_110 | 230_111 => Meaning::of(FailureClass::Rejected),
         // This chat: the account is well, and other chats must not suffer.
         230_002 | 230_013 | 230_018 | 230_035 | 230_038 | 230_053 | 230_075 | 232_009 => {
             Meaning::of(FailureClass::Rejected)
@@ -109,9 +127,41 @@ pub(crate) fn send(refusal: &Refusal<'_>) -> Meaning {
     }
 }
 
+/// Refusals of an edit (protocol §3.4): those of sends, and that the message can no longer be changed, or never could
+/// be by us (F-063). That one message is not ours says nothing about the account.
+pub(crate) fn edit(refusal: &Refusal<'_>) -> Meaning {
+    match refusal.code {
+        230_017 | 230_031 => Meaning::of(FailureClass::Rejected),
+        _ => send(refusal),
+    }
+}
+
+/// Refusals of reactions. The protocol page lists none of their own; those that exist are one family, and all of it
+/// says that this message can have no such sign, or not any more.
+pub(crate) fn reaction(refusal: &Refusal<'_>) -> Meaning {
+    of_one_thing(refusal, 231_000..=231_999)
+}
+
+/// Refusals of resources. As with reactions, their own family is about the one attachment.
+pub(crate) fn resource(refusal: &Refusal<'_>) -> Meaning {
+    of_one_thing(refusal, 234_000..=234_999)
+}
+
+/// What exists or does not: asking for it again changes nothing.
+fn of_one_thing(refusal: &Refusal<'_>, family: RangeInclusive<i64>) -> Meaning {
+    match send(refusal) {
+        Meaning { class: FailureClass::Transient, effect: Effect::None, .. }
+            if family.contains(&refusal.code) || refusal.status == StatusCode::NOT_FOUND =>
+        {
+            Meaning::of(FailureClass::Rejected)
+        }
+        meaning => meaning,
+    }
+}
+
 /// Whether a reply failed because the message it answers is recalled or gone with its topic (protocol §3.5).
 pub(crate) fn target_is_gone(failure: &Failure) -> bool {
-    matches!(failure.code.as_deref(), Some("230011" | "230019"))
+    matches!(failure.code.as_deref(), Some("230011" | "230019" | "230110"))
 }
 
 /// Whether a reply failed because the chat has no threads (protocol §3.5).
@@ -137,12 +187,7 @@ mod tests {
 
     const BAD_REQUEST: u16 = 400;
 
-    fn meaning(
-        judge: fn(&Refusal<'_>) -> Meaning,
-        code: i64,
-        msg: &str,
-        status: u16,
-    ) -> (FailureClass, Effect) {
+    fn meaning(judge: Judge, code: i64, msg: &str, status: u16) -> (FailureClass, Effect) {
         let meaning = judge(&Refusal { code, msg, status: StatusCode::from_u16(status).unwrap() });
         (meaning.class, meaning.effect)
     }
@@ -160,6 +205,8 @@ mod tests {
             (514, Credentials),
             (1_000_040_351, Transient),
             (-1, Transient),
+            (i64::MIN, Transient),
+            (99_991_400, Throttled),
         ] {
             assert_eq!(endpoint(code), class, "{code}");
         }
@@ -224,7 +271,7 @@ mod tests {
     fn the_table_of_sends() {
         let message = [
             230_001, 230_011, 230_019, 230_022, 230_028, 230_025, 230_050, 230_054, 230_055, 230_071,
-            230_072, 230_099, 230_111,
+            230_072, 230_099, 230_110, 230_111,
         ];
         let chat = [230_002, 230_013, 230_018, 230_035, 230_038, 230_053, 230_075, 232_009];
         for code in message.into_iter().chain(chat) {
@@ -244,6 +291,50 @@ mod tests {
             (0, "", BAD_REQUEST, Transient, Effect::Unknown),
         ] {
             assert_eq!(meaning(send, code, msg, status), (class, effect), "{code} {msg} {status}");
+        }
+    }
+    /// Protocol §3.4: what can no longer be edited, and what never could be by us, says nothing about the account.
+    #[test]
+    fn the_table_of_edits() {
+        for (code, class) in [
+            (230_031, Rejected),
+            (230_017, Rejected),
+            (230_011, Rejected),
+            (230_099, Rejected),
+            (230_002, Rejected),
+            (230_020, Throttled),
+            (99_991_400, Throttled),
+            (99_991_663, SessionExpired),
+            (230_027, Permission),
+            (230_998, Transient),
+        ] {
+            assert_eq!(meaning(edit, code, "", BAD_REQUEST), (class, Effect::None), "{code}");
+        }
+    }
+
+    /// Protocol §3.4, which names no codes of reactions and resources: their families and 404 are about one thing that
+    /// is not there, everything else is what it is elsewhere.
+    #[test]
+    fn the_tables_of_reactions_and_resources() {
+        for (code, status, class, effect) in [
+            (230_011, BAD_REQUEST, Rejected, Effect::None),
+            (230_002, BAD_REQUEST, Rejected, Effect::None),
+            (230_020, BAD_REQUEST, Throttled, Effect::None),
+            (99_991_400, 429, Throttled, Effect::None),
+            (99_991_672, BAD_REQUEST, Permission, Effect::None),
+            (99_991_668, 401, SessionExpired, Effect::None),
+            (42, BAD_REQUEST, Transient, Effect::None),
+            (42, 404, Rejected, Effect::None),
+            (42, 500, Transient, Effect::Unknown),
+        ] {
+            assert_eq!(meaning(reaction, code, "", status), (class, effect), "{code} {status}");
+            assert_eq!(meaning(resource, code, "", status), (class, effect), "{code} {status}");
+        }
+        for (judge, own, other) in [(reaction as Judge, 231_003, 234_003), (resource, 234_003, 231_003)] {
+            assert_eq!(meaning(judge, own, "", BAD_REQUEST), (Rejected, Effect::None));
+            assert_eq!(meaning(judge, other, "", BAD_REQUEST), (Transient, Effect::None));
+            assert_eq!(meaning(judge, own, "", 500), (Transient, Effect::Unknown));
+            assert_eq!(meaning(judge, own, "", 429), (Throttled, Effect::None));
         }
     }
 }

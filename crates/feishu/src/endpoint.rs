@@ -12,6 +12,7 @@ use moorline_core::{Failure, FailureClass};
 use serde_json::{Value, json};
 use url::Url;
 
+use crate::api::wait_demanded;
 use crate::app::{App, host_of};
 use crate::class;
 use crate::quote::quote;
@@ -91,6 +92,7 @@ pub(crate) fn request(app: &App) -> HttpRequest {
     request.body = Bytes::from(body.to_string());
     request.deadline = CALL_DEADLINE;
     request.body_limit = ANSWER_LIMIT;
+    request.idempotent = true;
     request
 }
 
@@ -101,19 +103,23 @@ pub(crate) fn request(app: &App) -> HttpRequest {
 pub(crate) fn read(app: &App, result: Result<HttpResponse, NetworkError>) -> Result<Endpoint, Failure> {
     let response =
         result.map_err(|error| failed(app, FailureClass::Transient, &error.at(app.base.host())))?;
-    if response.status != StatusCode::OK {
-        let what = format!("answered with status {}", response.status);
-        let wait = crate::api::rate_limit_reset(&response.headers);
-        return Err(failed(app, FailureClass::Transient, &what).with_retry_after(wait));
-    }
     let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
-    let Some(code) = body.get("code").and_then(Value::as_i64) else {
-        return Err(failed(app, FailureClass::Transient, "the answer is not the JSON it should be"));
+    let code = body.get("code").and_then(Value::as_i64);
+    let fail = |class, what: &str| {
+        let wait = (class == FailureClass::Throttled).then(|| wait_demanded(&response.headers)).flatten();
+        let failure = failed(app, class, what).with_retry_after(wait);
+        code.filter(|&code| code != 0).into_iter().fold(failure, Failure::with_code)
+    };
+    if response.status != StatusCode::OK {
+        let class = class::endpoint_status(response.status, code);
+        return Err(fail(class, &format!("answered with status {}", response.status)));
+    }
+    let Some(code) = code else {
+        return Err(fail(FailureClass::Transient, "the answer is not the JSON it should be"));
     };
     if code != 0 {
         let msg = body.get("msg").and_then(Value::as_str).unwrap_or_default();
-        let said = format!("refused: {}", quote(msg, [app.secret.expose()]));
-        return Err(failed(app, class::endpoint(code), &said).with_code(code));
+        return Err(fail(class::endpoint(code), &format!("refused: {}", quote(msg, [app.secret.expose()]))));
     }
     match body.pointer("/data/URL").and_then(Value::as_str) {
         Some(url) if !url.is_empty() => {

@@ -19,6 +19,9 @@ mod content;
 /// The one event that is a message.
 const MESSAGE: &str = "im.message.receive_v1";
 
+/// Longest id, in bytes: of events, messages, chats, users and attachments. Real ones have up to 80.
+const ID_BYTES: usize = 256;
+
 /// What a payload is.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
@@ -40,7 +43,7 @@ pub(crate) fn read(payload: Bytes) -> Received {
     };
     let schema = text(&envelope, "/schema");
     if schema != Some("2.0") {
-        let why = format!("an envelope of schema {}, not 2.0", schema.unwrap_or("1"));
+        let why = format!("an envelope of schema {}, not 2.0", quote(schema.unwrap_or("1"), []));
         return unreadable(&envelope, payload, why);
     }
     match text(&envelope, "/header/event_type") {
@@ -55,13 +58,13 @@ pub(crate) fn read(payload: Bytes) -> Received {
 
 fn unreadable(envelope: &Value, raw: Bytes, why: String) -> Received {
     let event_id = event_id(envelope).unwrap_or_else(|| format!("sha256:{}", sha256_hex(&raw)));
-    let dedupe = dedupe(&event_id, text(envelope, "/event/message/message_id"));
+    let dedupe = dedupe(&event_id, id(envelope, "/event/message/message_id"));
     Received::Delivery(Delivery::Unreadable { event_id: EventId::new(event_id), dedupe, raw, why })
 }
 
 /// `header.event_id`, or the `uuid` of a v1 envelope.
 fn event_id(envelope: &Value) -> Option<String> {
-    text(envelope, "/header/event_id").or_else(|| text(envelope, "/uuid")).map(str::to_owned)
+    id(envelope, "/header/event_id").or_else(|| id(envelope, "/uuid")).map(str::to_owned)
 }
 
 /// Protocol §2.5 rule 3: a redelivery has the same event_id, and a second event for the same message happens too.
@@ -73,11 +76,11 @@ fn dedupe(event_id: &str, message_id: Option<&str>) -> Vec<DedupeKey> {
 
 /// Protocol §4.2.
 fn message(envelope: &Value, raw: &Bytes) -> Result<Inbound, String> {
-    let need = |path: &str| text(envelope, path).ok_or_else(|| format!("a message without {path}"));
+    let need = |path: &str| id(envelope, path).ok_or_else(|| format!("a message without a usable {path}"));
     let message_id = need("/event/message/message_id")?;
     let chat_id = need("/event/message/chat_id")?;
     let event_id = event_id(envelope).unwrap_or_else(|| format!("message:{message_id}"));
-    let thread_id = text(envelope, "/event/message/thread_id");
+    let thread_id = id(envelope, "/event/message/thread_id");
     let kind = match text(envelope, "/event/message/chat_type") {
         Some("p2p") => ChatKind::Direct,
         _ => ChatKind::Group,
@@ -86,11 +89,8 @@ fn message(envelope: &Value, raw: &Bytes) -> Result<Inbound, String> {
     let entities = entities.map(Vec::as_slice).unwrap_or_default();
     let names = content::Names::new(entities);
     let content = text(envelope, "/event/message/content").unwrap_or_default();
-    let text = match text(envelope, "/event/message/message_type") {
-        Some("text") => content::text(content, &names)?,
-        Some("post") => content::post(content, &names)?,
-        _ => None,
-    };
+    let message_type = text(envelope, "/event/message/message_type").unwrap_or_default();
+    let content = content::read(message_type, content, &names)?;
     Ok(Inbound {
         dedupe: dedupe(&event_id, Some(message_id)),
         event_id: EventId::new(event_id),
@@ -102,8 +102,8 @@ fn message(envelope: &Value, raw: &Bytes) -> Result<Inbound, String> {
         message_id: MessageId::new(message_id),
         sender: sender(envelope),
         mentions: entities.iter().filter_map(mention).collect(),
-        text,
-        attachments: Vec::new(),
+        text: content.text,
+        attachments: content.attachments,
         route: Route {
             chat: ChatId::new(chat_id),
             // In a group the answer shows what it answers; in a thread it is the only way into the thread.
@@ -126,10 +126,10 @@ fn sender(envelope: &Value) -> Sender {
 
 /// The ids of one user, the most specific first (F-018). REST answers have a plain string instead.
 fn user_ids(id: &Value) -> Vec<UserId> {
-    let single = id.as_str().filter(|id| !id.is_empty());
+    let single = self::id(id, "");
     ["/open_id", "/union_id", "/user_id"]
         .into_iter()
-        .filter_map(|path| text(id, path))
+        .filter_map(|path| self::id(id, path))
         .chain(single)
         .map(UserId::new)
         .collect()
@@ -156,6 +156,11 @@ fn written_at(envelope: &Value) -> Option<Timestamp> {
             _ => None,
         }
     })
+}
+
+/// The id at `path`; nothing when it is missing, or longer than anything that is kept as a key.
+fn id<'a>(value: &'a Value, path: &str) -> Option<&'a str> {
+    text(value, path).filter(|id| id.len() <= ID_BYTES)
 }
 
 /// The text at `path`; nothing when it is missing, empty, or no text.

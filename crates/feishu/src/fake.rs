@@ -124,6 +124,11 @@ impl FakeHttp {
         self.calls.borrow().iter().map(|call| format!("{} {}", call.method, call.url)).collect()
     }
 
+    /// Call `n`.
+    pub(crate) fn request(&self, n: usize) -> HttpRequest {
+        self.calls.borrow()[n].clone()
+    }
+
     /// The body of call `n`.
     pub(crate) fn body(&self, n: usize) -> Value {
         serde_json::from_slice(&self.calls.borrow()[n].body).unwrap()

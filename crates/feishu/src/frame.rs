@@ -1,15 +1,22 @@
 //! The frame of the long connection: one protobuf message per WebSocket message (protocol §2).
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use prost::Message as _;
-use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
+
+mod acknowledgement;
+mod field;
+
+pub(crate) use acknowledgement::Acknowledgement;
+
+use field::{Fields, HEADERS, check_required};
 
 /// Most headers taken. The platform sends fewer than ten; a frame of empty headers would otherwise unfold to
 /// twenty times its size in memory (F-095).
 const HEADER_LIMIT: usize = 64;
 
-/// Field number of [`Frame::headers`].
-const HEADERS_TAG: u32 = 5;
+/// Fields that a frame, and each of its headers, must have: number and name (protocol §2).
+const REQUIRED: [(u32, &str); 4] = [(1, "SeqID"), (2, "LogID"), (3, "service"), (4, "method")];
+const REQUIRED_OF_HEADER: [(u32, &str); 2] = [(1, "key of a header"), (2, "value of a header")];
 
 /// `method` of a control frame: ping and pong.
 pub(crate) const CONTROL: i32 = 0;
@@ -18,8 +25,8 @@ pub(crate) const CONTROL: i32 = 0;
 pub(crate) const DATA: i32 = 1;
 
 /// `pbbp2.Frame`, proto2. *Required* here means what it means to the peer's decoder: always written, zero
-/// included. Reading is more tolerant: a required field that is missing reads as zero, and unknown fields are
-/// skipped, so that an extension of the format cannot make the bot deaf (F-037).
+/// included, and a frame without it is none. Unknown fields are skipped, so that an extension of the format cannot
+/// make the bot deaf (F-037); the [`Acknowledgement`] repeats them.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Frame {
     /// `SeqID`.
@@ -71,6 +78,9 @@ pub(crate) enum FrameError {
     /// More headers than any real frame has.
     #[error("the frame has more than {HEADER_LIMIT} headers")]
     TooManyHeaders,
+    /// A field is missing that every frame has.
+    #[error("the frame has no {0}")]
+    Missing(&'static str),
 }
 
 impl Frame {
@@ -79,7 +89,7 @@ impl Frame {
     /// # Errors
     /// For every sequence of bytes that is no frame; never panics.
     pub(crate) fn read(bytes: Bytes) -> Result<Self, FrameError> {
-        count_headers(bytes.clone())?;
+        check(bytes.clone())?;
         Ok(Self::decode(bytes)?)
     }
 
@@ -100,18 +110,20 @@ impl Frame {
     }
 }
 
-/// Counts before anything is allocated.
-fn count_headers(mut bytes: Bytes) -> Result<(), FrameError> {
+/// What the decoder does not see to: no field is missing that the peer must write, and there are no more headers than
+/// are worth allocating.
+fn check(bytes: Bytes) -> Result<(), FrameError> {
     let mut headers = 0;
-    while bytes.has_remaining() {
-        let (tag, wire_type) = decode_key(&mut bytes)?;
-        if tag == HEADERS_TAG && wire_type == WireType::LengthDelimited {
+    check_required(bytes.clone(), &REQUIRED)?;
+    for field in Fields::of(bytes) {
+        let field = field?;
+        if field.number == HEADERS {
             headers += 1;
+            if headers > HEADER_LIMIT {
+                return Err(FrameError::TooManyHeaders);
+            }
+            check_required(field.content()?, &REQUIRED_OF_HEADER)?;
         }
-        if headers > HEADER_LIMIT {
-            return Err(FrameError::TooManyHeaders);
-        }
-        skip_field(wire_type, tag, &mut bytes, DecodeContext::default())?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
 //! | `endpoint` | the endpoint call, the handshake's refusals, the client configuration |
 //! | `frame`, `parts`, `event` | bytes to frames, frames to payloads, payloads to messages |
 //! | `api`, `token`, `identity`, `sender` | REST calls |
+//! | `card`, `reaction`, `resource` | messages that can be edited, the sign of typing, attachments |
 //! | `class` | what every code of the platform means, in one place |
 //! | `quote` | the platform's text, made fit for our messages |
 
@@ -19,6 +20,7 @@
 
 mod api;
 mod app;
+mod card;
 mod class;
 mod endpoint;
 mod event;
@@ -28,6 +30,8 @@ mod machine;
 mod parts;
 mod plan;
 mod quote;
+mod reaction;
+mod resource;
 mod sender;
 mod token;
 

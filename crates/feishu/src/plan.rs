@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_channel::{
-    Capabilities, Connector, Credentials, Factory, IdentityProbe, Plan, Redelivery, Sender,
+    Capabilities, Connector, Credentials, Editor, Factory, IdentityProbe, Plan, Redelivery, Resources,
+    Sender, Typing,
 };
 use moorline_core::{AccountSettings, Field, FieldKind, Finding, Fingerprint, Schema, Secret};
 
 use crate::app::{App, Base, Rhythm};
+use crate::card::Cards;
 use crate::identity::BotInfo;
 use crate::machine::LongConnection;
+use crate::reaction::Reactions;
+use crate::resource::MessageResources;
 use crate::sender::TextSender;
 use crate::token::TenantToken;
 
@@ -134,6 +138,18 @@ impl Plan for Account {
     fn sender(&self) -> Rc<dyn Sender> {
         Rc::new(TextSender { app: Arc::clone(&self.app) })
     }
+
+    fn typing(&self) -> Option<Rc<dyn Typing>> {
+        Some(Rc::new(Reactions { app: Arc::clone(&self.app) }))
+    }
+
+    fn editor(&self) -> Option<Rc<dyn Editor>> {
+        Some(Rc::new(Cards { app: Arc::clone(&self.app) }))
+    }
+
+    fn resources(&self) -> Option<Rc<dyn Resources>> {
+        Some(Rc::new(MessageResources { app: Arc::clone(&self.app) }))
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +181,9 @@ mod tests {
         let plan = Feishu.parse(&settings("cli_a1b2c3d4e5f60718", "s", default)).unwrap();
         assert_eq!(plan.host(), "open.feishu.cn");
         assert!(plan.credentials().is_some());
+        assert!(plan.typing().is_some() && plan.editor().is_some() && plan.resources().is_some());
+        let lark = settings("cli_a1b2c3d4e5f60718", "s", "https://open.larksuite.com");
+        assert_eq!(Feishu.parse(&lark).unwrap().host(), "open.larksuite.com");
         assert_eq!(plan.capabilities().redelivery, Redelivery::UntilAcked);
         let other = Feishu.parse(&settings("cli_a1b2c3d4e5f60718", "t", default)).unwrap();
         assert_ne!(plan.fingerprint(), other.fingerprint());

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use futures_util::future::LocalBoxFuture;
 use http::Method;
 use moorline_channel::{Http, Sender};
-use moorline_core::{ChatId, Failure, FailureClass, IdempotencyKey, MessageId, Outbound, Receipt, Secret};
+use moorline_core::{
+    ChatId, Failure, FailureClass, IdempotencyKey, MessageId, Outbound, Receipt, Route, Secret,
+};
 use serde_json::{Value, json};
 
 use crate::api::{Call, authorize, json_request};
@@ -31,7 +33,9 @@ impl Sender for TextSender {
         outbound: &Outbound,
         key: &IdempotencyKey,
     ) -> LocalBoxFuture<'static, Result<Receipt, Failure>> {
-        let sending = Sending { app: Arc::clone(&self.app), http, token, outbound: outbound.clone() };
+        let content = Content { msg_type: "text", content: json!({ "text": outbound.text }).to_string() };
+        let (app, route) = (Arc::clone(&self.app), outbound.route.clone());
+        let sending = Sending { app, http, token, route, content };
         let key = key.as_str().to_owned();
         Box::pin(async move { sending.deliver(key).await })
     }
@@ -44,11 +48,21 @@ enum Way {
     Plain,
 }
 
-struct Sending {
-    app: Arc<App>,
-    http: Rc<dyn Http>,
-    token: Option<Secret>,
-    outbound: Outbound,
+/// What a message says, in the platform's notation.
+pub(crate) struct Content {
+    /// `text`, `interactive`, …
+    pub(crate) msg_type: &'static str,
+    /// JSON as text.
+    pub(crate) content: String,
+}
+
+/// One message on its way, whatever its type.
+pub(crate) struct Sending {
+    pub(crate) app: Arc<App>,
+    pub(crate) http: Rc<dyn Http>,
+    pub(crate) token: Option<Secret>,
+    pub(crate) route: Route,
+    pub(crate) content: Content,
 }
 
 impl Sending {
@@ -56,16 +70,15 @@ impl Sending {
     /// §3.5). The platform ties a key to its content, so each way has a key of its own. All are derived from the
     /// first, so that a repeated attempt takes the same ways with the same keys, and what it sent before is
     /// recognised (G4).
-    async fn deliver(&self, key: String) -> Result<Receipt, Failure> {
+    pub(crate) async fn deliver(&self, key: String) -> Result<Receipt, Failure> {
         if key.is_empty() || key.chars().count() > KEY_LIMIT {
             return Err(Failure::new(
                 FailureClass::Rejected,
                 format!("{PHASE}: the idempotency key must have 1 to {KEY_LIMIT} characters"),
             ));
         }
-        let route = &self.outbound.route;
-        let mut way = match &route.reply_to {
-            Some(to) => Way::Reply { to: to.clone(), in_thread: route.in_thread },
+        let mut way = match &self.route.reply_to {
+            Some(to) => Way::Reply { to: to.clone(), in_thread: self.route.in_thread },
             None => Way::Plain,
         };
         let mut way_key = key.clone();
@@ -89,8 +102,8 @@ impl Sending {
     }
 
     async fn attempt(&self, way: &Way, key: &str) -> Result<Receipt, Failure> {
-        let content = json!({ "text": self.outbound.text }).to_string();
-        let mut body = json!({ "msg_type": "text", "content": content, "uuid": key });
+        let Content { msg_type, content } = &self.content;
+        let mut body = json!({ "msg_type": msg_type, "content": content, "uuid": key });
         let mut url = self.app.base.at(&["open-apis", "im", "v1", "messages"]);
         match way {
             Way::Reply { to, in_thread } => {
@@ -98,12 +111,14 @@ impl Sending {
                 body["reply_in_thread"] = json!(in_thread);
             }
             Way::Plain => {
-                let chat = &self.outbound.route.chat;
+                let chat = &self.route.chat;
                 url.query_pairs_mut().append_pair("receive_id_type", receive_id_type(chat));
                 body["receive_id"] = json!(chat);
             }
         }
         let mut request = json_request(Method::POST, url, &body);
+        // The platform recognises the key.
+        request.idempotent = true;
         authorize(PHASE, &mut request, self.token.as_ref())?;
         let secrets = self.token.iter().map(Secret::expose).collect();
         let call = Call { phase: PHASE, request, secrets, judge: class::send };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use http::Method;
-use moorline_channel::{AccessToken, Credentials, Http};
+use moorline_channel::{AccessToken, Credentials, Http, HttpRequest};
 use moorline_core::{Failure, FailureClass, Secret};
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ impl Credentials for TenantToken {
             let body = json!({ "app_id": app.id, "app_secret": app.secret.expose() });
             let call = Call {
                 phase: "token call",
-                request: json_request(Method::POST, url, &body),
+                request: HttpRequest { idempotent: true, ..json_request(Method::POST, url, &body) },
                 secrets: vec![app.secret.expose()],
                 judge: class::token,
             };

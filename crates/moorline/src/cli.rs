@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use moorline_core::AccountId;
 
 /// Keeps chat-bot accounts connected for months, loses no message, and answers each one once.
@@ -35,8 +35,8 @@ pub enum Command {
     Run,
     /// Watch three simulated accounts connect, answer, lose their sockets and come back.
     Demo(Demo),
-    /// Check the configuration without starting anything.
-    Check,
+    /// Check the configuration without starting anything; exit code 78 when it cannot be started.
+    Check(Check),
     /// Show every account and the evidence that it lives; exit code 1 when one is not ready.
     Status,
     /// Show every actor: state, generation, restarts, last exit.
@@ -46,8 +46,27 @@ pub enum Command {
     Account(Account),
     /// Send a message from an account.
     Send(Send),
+    /// Show conversations: what was received, what waits, what is running.
+    #[command(subcommand)]
+    Session(Session),
+    /// Show received messages and what became of them.
+    #[command(subcommand)]
+    Inbox(Inbox),
+    /// Show messages of ours and how far they got.
+    #[command(subcommand)]
+    Outbox(Outbox),
     /// End the running process in an orderly way.
     Shutdown,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Connect to each account's host as well; exit code 1 when one cannot be reached.
+    #[arg(long)]
+    pub online: bool,
+    /// Print the reference page of all settings, which is kept as config/reference.toml.
+    #[arg(long, hide = true, conflicts_with = "online")]
+    pub reference: bool,
 }
 
 #[derive(Debug, Args)]
@@ -97,4 +116,113 @@ pub struct Send {
     /// Makes repeating this command harmless: a key that was used before sends nothing again.
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// Show sessions, the one that received a message last first.
+    List {
+        /// Those of this account.
+        #[arg(long)]
+        account: Option<AccountId>,
+        /// Those in this state.
+        #[arg(long)]
+        state: Option<SessionState>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one session and the end of its transcript.
+    Show {
+        /// The session as the list names it: `feishu:main~oc_1`.
+        session: String,
+        /// How many entries of the transcript, at most 500.
+        #[arg(long, default_value_t = 20, value_name = "COUNT")]
+        entries: u32,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Inbox {
+    /// Show received messages, newest first.
+    List {
+        #[command(flatten)]
+        scope: Scope,
+        /// Those in this state.
+        #[arg(long)]
+        state: Option<InboxState>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one received message.
+    Show {
+        /// Its number in the list.
+        id: u64,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Outbox {
+    /// Show messages of ours, newest first.
+    List {
+        #[command(flatten)]
+        scope: Scope,
+        /// Those in this state.
+        #[arg(long)]
+        state: Option<OutboxState>,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Show one message of ours.
+    Show {
+        /// Its number in the list.
+        id: u64,
+    },
+}
+
+/// Whose messages.
+#[derive(Debug, Args)]
+pub struct Scope {
+    /// Those of this account.
+    #[arg(long)]
+    pub account: Option<AccountId>,
+    /// Those of this conversation of the account.
+    #[arg(long, requires = "account")]
+    pub conversation: Option<String>,
+}
+
+/// Which page of a list.
+#[derive(Debug, Args)]
+pub struct Page {
+    /// How many rows, at most 500.
+    #[arg(long, default_value_t = 50, value_name = "COUNT")]
+    pub limit: u32,
+    /// The page after the one that ended with this number.
+    #[arg(long, value_name = "NUMBER")]
+    pub before: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum SessionState {
+    Running,
+    Interrupted,
+    Waiting,
+    Held,
+    Idle,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum InboxState {
+    Pending,
+    Held,
+    Answered,
+    Dropped,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OutboxState {
+    Ready,
+    Sending,
+    Unknown,
+    Sent,
+    Dead,
 }

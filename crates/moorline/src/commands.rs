@@ -1,5 +1,7 @@
 //! The commands that talk to a running process.
 
+pub mod lists;
+
 use anyhow::Result;
 use http::{Method, StatusCode};
 use moorline_core::{AccountId, Timestamp};

@@ -42,7 +42,7 @@ pub fn demo(calm: bool) -> Result<Code> {
         .map_err(|error| Failed::new(Code::BadConfiguration, format!("{error}; is another demo running?")))?;
     welcome(&settings, platform)?;
     let story = Story::child(simulator, calm);
-    let code = serve(settings, server.control_address(), vec![story]);
+    let code = serve(settings, None, server.control_address(), vec![story]);
     server.stop();
     code
 }

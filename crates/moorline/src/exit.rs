@@ -18,8 +18,10 @@ pub enum Code {
     Internal = 70,
     /// Another process runs on this data directory.
     AlreadyRunning = 75,
-    /// The configuration is wrong.
+    /// The configuration is wrong, or asks for what cannot be had, such as a port that is in use.
     BadConfiguration = 78,
+    /// A second SIGINT ended it at once, as a shell expects to see it.
+    Interrupted = 130,
 }
 
 impl From<Code> for ExitCode {

@@ -26,7 +26,10 @@ const DEFAULT_FILTER: &str = "info,actix_server=warn";
 pub fn start(log: &Log) -> Result<()> {
     let filter = log.filter.as_deref().unwrap_or(DEFAULT_FILTER);
     let filter = EnvFilter::try_new(filter).with_context(|| format!("`{filter}` is not a log filter"))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(|| Unbreakable(io::stderr()))
+        .log_internal_errors(false);
     let started = match log.format {
         LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
         LogFormat::Pretty => {
@@ -35,6 +38,23 @@ pub fn start(log: &Log) -> Result<()> {
         }
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot be started: {error}"))
+}
+
+/// Standard error, and no error of its own: whoever collects the log may go away, and must not take with it a process
+/// that is meant to run for months. (The subscriber would report a failed write by printing to standard error, which
+/// panics, which is logged.)
+struct Unbreakable<W>(W);
+
+impl<W: io::Write> io::Write for Unbreakable<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        drop(self.0.write_all(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        drop(self.0.flush());
+        Ok(())
+    }
 }
 
 /// One event, one line: time, level, whom it concerns, what happened, and what else is worth knowing.

@@ -6,6 +6,7 @@
 )]
 
 mod channels;
+mod check;
 mod cli;
 mod client;
 mod clock;
@@ -50,7 +51,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
     let (place, json) = (&cli.place, cli.json);
     match &cli.command {
         Command::Run => run::run(place),
-        Command::Check => settings::check(place, json),
+        Command::Check(options) => check::check(place, options, json),
         Command::Demo(demo) => match &demo.action {
             None => demo::demo(demo.calm),
             Some(DemoAction::Say { account, text }) => talk(demo::say(account, text, json)),
@@ -59,11 +60,14 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Tree => talk(commands::tree(place, json)),
         Command::Account(action) => talk(commands::account(place, action, json)),
         Command::Send(send) => talk(commands::send(place, send, json)),
+        Command::Session(action) => talk(commands::lists::session(place, action, json)),
+        Command::Inbox(action) => talk(commands::lists::inbox(place, action, json)),
+        Command::Outbox(action) => talk(commands::lists::outbox(place, action, json)),
         Command::Shutdown => talk(commands::shutdown(place, json)),
     }
 }
 
 /// Runs a command that only talks to another process.
-fn talk(command: impl Future<Output = Result<Code>>) -> Result<Code> {
+fn talk<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
 }

@@ -87,6 +87,27 @@ fn paint(row: &str) -> String {
         .collect()
 }
 
+/// One line of a text that somebody else wrote, cut to `width` characters: line breaks are spaces, and what could move
+/// a terminal's cursor or change its colours is a `·`.
+pub fn cut(text: &str, width: usize) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let plain = harmless(&words);
+    match plain.char_indices().nth(width) {
+        None => plain,
+        Some(_) => plain.chars().take(width.saturating_sub(1)).chain(['…']).collect(),
+    }
+}
+
+/// A text that somebody else wrote as it may be shown on a terminal, with its line breaks.
+pub fn harmless(text: &str) -> String {
+    let is_harmful = |char: char| {
+        // Control characters, and those that turn the direction of writing around.
+        char.is_control() && char != '\n'
+            || matches!(char, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|char| if is_harmful(char) { '·' } else { char }).collect()
+}
+
 /// A span of time as people say it: `850 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`, `9 d 4 h`.
 pub fn span(millis: u64) -> String {
     let secs = millis / 1_000;
@@ -116,6 +137,23 @@ mod tests {
         for (millis, text) in rows {
             assert_eq!(span(millis), text);
         }
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_on_one_line_and_moves_no_cursor() {
+        let rows = [
+            ("hello", "hello"),
+            ("  two\n\nlines\t", "two lines"),
+            ("exactly ten", "exactly t…"),
+            ("exactly10!", "exactly10!"),
+            ("\x1b[2Jgone", "·[2Jgone"),
+            ("a\u{202e}b\u{9b}c", "a·b·c"),
+            ("日本語の長い文章です。", "日本語の長い文章で…"),
+        ];
+        for (text, shown) in rows {
+            assert_eq!(cut(text, 10), shown, "{text:?}");
+        }
+        assert_eq!(harmless("two\nlines\r"), "two\nlines·");
     }
 
     #[test]

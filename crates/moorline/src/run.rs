@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use moorline_admin::{Admin, admin_child, token};
 use moorline_core::{BootId, Clock};
-use moorline_runtime::{ChildFactory, ExitReason, Options, Runtime};
+use moorline_runtime::{ChildFactory, ConfigFile, ExitReason, Handle, Options, Runtime};
 use moorline_store::{DataDir, OpenError, SqliteOptions, SqliteStore, Store};
 use moorline_transport::Transport;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,7 +25,13 @@ use crate::settings::Settings;
 pub fn run(place: &Place) -> Result<Code> {
     let settings = Settings::read(place)?;
     crate::log::start(&settings.config.log)?;
-    serve(settings, None, Vec::new())
+    let place = place.clone();
+    let path = place.config.clone();
+    let load = move || match Settings::read(&place) {
+        Ok(settings) => Ok((settings.config, settings.plans)),
+        Err(problems) => Err(format!("{problems:#}").lines().map(str::to_owned).collect()),
+    };
+    serve(settings, Some(ConfigFile { path, load: Arc::new(load) }), None, Vec::new())
 }
 
 /// Runs until somebody asks for the end, with more children of the root if there are any.
@@ -34,6 +40,7 @@ pub fn run(place: &Place) -> Result<Code> {
 /// As [`run`].
 pub fn serve(
     settings: Settings,
+    config_file: Option<ConfigFile>,
     simulator: Option<SocketAddr>,
     mut children: Vec<ChildFactory>,
 ) -> Result<Code> {
@@ -75,6 +82,7 @@ pub fn serve(
             boot,
             seed,
             version: env!("CARGO_PKG_VERSION"),
+            config_file,
             children,
         })
         .await?;
@@ -85,23 +93,27 @@ pub fn serve(
         run_file.phase = Phase::Stopping;
         // Only the command line's patience depends on it.
         drop(run_file.write(&data_dir));
-        end(runtime, grace).await;
+        let ended = end(runtime, grace).await;
         RunFile::remove(&data_dir);
-        Ok::<Code, anyhow::Error>(code)
+        Ok::<Code, anyhow::Error>(ended.unwrap_or(code))
     });
     store.close();
     code
 }
 
-/// Waits for a reason to end.
+/// Waits for a reason to end; SIGHUP reloads meanwhile.
 async fn wait(runtime: &Runtime) -> Result<Code> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
     let handle = runtime.handle();
-    let reason = tokio::select! {
-        _ = terminate.recv() => { tracing::info!("SIGTERM"); ExitReason::Shutdown }
-        _ = interrupt.recv() => { tracing::info!("SIGINT; a second one ends at once"); ExitReason::Shutdown }
-        reason = handle.exit_requested() => reason,
+    let reason = loop {
+        tokio::select! {
+            _ = terminate.recv() => { tracing::info!("SIGTERM"); break ExitReason::Shutdown }
+            _ = interrupt.recv() => { tracing::info!("SIGINT; a second one ends at once"); break ExitReason::Shutdown }
+            reason = handle.exit_requested() => break reason,
+            _ = hangup.recv() => reload(&handle).await,
+        }
     };
     Ok(match reason {
         ExitReason::Shutdown => Code::Ok,
@@ -110,8 +122,14 @@ async fn wait(runtime: &Runtime) -> Result<Code> {
     })
 }
 
-/// Drains, unless somebody is in a hurry.
-async fn end(runtime: Runtime, grace: Duration) {
+async fn reload(handle: &Handle) {
+    tracing::info!("SIGHUP: reading the configuration");
+    // What came of it is logged where it is known, problems line by line.
+    drop(handle.reload().await);
+}
+
+/// Drains, unless somebody is in a hurry; then it says so by its code.
+async fn end(runtime: Runtime, grace: Duration) -> Option<Code> {
     let hurry = async {
         match signal(SignalKind::interrupt()) {
             Ok(mut interrupt) => drop(interrupt.recv().await),
@@ -119,8 +137,11 @@ async fn end(runtime: Runtime, grace: Duration) {
         }
     };
     tokio::select! {
-        () = runtime.shutdown(grace) => {}
-        () = hurry => tracing::warn!("second SIGINT: ending at once; what is not finished is resumed at the next start"),
+        () = runtime.shutdown(grace) => None,
+        () = hurry => {
+            tracing::warn!("second SIGINT: ending at once; what is not finished is resumed at the next start");
+            Some(Code::Interrupted)
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The accounts: a dynamic one_for_one supervisor, one account supervisor each.
 
 mod account;
+mod apply;
 mod call;
 mod connection;
 mod credentials;
@@ -8,6 +9,9 @@ mod identity;
 mod lifecycle;
 mod outbox;
 
+pub use apply::Applied;
+pub(crate) use apply::Apply;
+pub(crate) use call::with_token;
 pub(crate) use connection::{Connection, Drain, Probe};
 pub(crate) use credentials::{Credentials, millis};
 pub(crate) use identity::{IdentityProbe, ProbeNow};
@@ -21,8 +25,9 @@ use moorline_core::{
     AccountId, AccountState, ChatId, ConversationId, IdempotencyKey, Outbound, OutboxId, Route,
 };
 use moorline_store::{NewReply, Op, Outcome, Tx};
-use moorline_supervision::{ChildExited, Directive, Env};
+use moorline_supervision::{ChildExited, Children, Directive, Env};
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
 
 use crate::handle::CommandError;
 use crate::services::{Account, Services};
@@ -65,17 +70,18 @@ pub(crate) struct Enqueue {
 pub(crate) struct Accounts {
     services: Rc<Services>,
     env: Env,
+    /// Held while a configuration is applied.
+    applying: Rc<Mutex<()>>,
 }
 
 impl Accounts {
     pub(crate) fn new(services: Rc<Services>, env: Env) -> Self {
-        Self { services, env }
+        Self { services, env, applying: Rc::default() }
     }
 
-    fn launch(&self, account: Rc<Account>) -> bool {
-        let spec =
-            AccountSupervisor::spec(Rc::clone(&self.services), account).shutdown(Duration::from_secs(10));
-        self.env.children.start(spec).is_ok()
+    fn launch(services: &Rc<Services>, children: &Children, account: Rc<Account>) -> bool {
+        let spec = AccountSupervisor::spec(Rc::clone(services), account).shutdown(Duration::from_secs(10));
+        children.start(spec).is_ok()
     }
 }
 
@@ -85,11 +91,8 @@ impl Actor for Accounts {
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.env.children.bind(ctx.address().recipient());
         for account in self.services.accounts.all() {
-            // An operator's stop outlives a fault of this supervisor.
-            let stopped = self.services.board.account(&account.id).map(|status| status.state)
-                == Some(AccountState::Stopped);
-            if !stopped {
-                self.launch(account);
+            if !self.services.stopped.borrow().contains(&account.id) {
+                Self::launch(&self.services, &self.env.children, account);
             }
         }
     }
@@ -113,12 +116,16 @@ impl Handler<StartAccount> for Accounts {
 
     fn handle(&mut self, StartAccount(id): StartAccount, _: &mut Context<Self>) -> bool {
         let Some(account) = self.services.accounts.get(&id) else { return false };
+        self.services.stopped.borrow_mut().remove(&id);
         if self.env.children.contains(&id.to_string()) {
-            return false;
+            // Wanted already; one that is parked is tried at once.
+            let parked =
+                self.services.board.account(&id).is_some_and(|status| status.state == AccountState::Parked);
+            return parked && self.env.children.restart(&id.to_string());
         }
         let now = self.services.clock.wall();
         self.services.board.update(&id, |status| status.enter(AccountState::Connecting, now));
-        self.launch(account)
+        Self::launch(&self.services, &self.env.children, account)
     }
 }
 
@@ -126,33 +133,43 @@ impl Handler<StopAccount> for Accounts {
     type Result = ResponseFuture<bool>;
 
     fn handle(&mut self, StopAccount(id): StopAccount, _: &mut Context<Self>) -> Self::Result {
-        let Some(account) = self.services.accounts.get(&id) else { return Box::pin(async { false }) };
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
         Box::pin(async move {
-            if !children.contains(&id.to_string()) {
-                return false;
+            services.stopped.borrow_mut().insert(id.clone());
+            let stopped = stop_account(services, children, id.clone()).await;
+            if stopped {
+                tracing::info!(account = %id, actor = "accounts", state = %AccountState::Stopped, "stopped by an operator");
             }
-            // A connection that cannot say goodbye in time is dropped with its socket.
-            drop(tokio::time::timeout(GOODBYE, account.actors.connection.send(Drain)).await);
-            let stopped = children.stop(&id.to_string()).await;
-            let now = services.clock.wall();
-            services.board.update(&id, |status| {
-                status.enter(AccountState::Stopped, now);
-                (status.cause, status.next_attempt_at, status.attempt) = (None, None, 0);
-                status.evidence.connected_at = None;
-            });
-            tracing::info!(account = %id, actor = "accounts", state = %AccountState::Stopped, "stopped by an operator");
             stopped
         })
     }
+}
+
+/// Lets the connection say goodbye, then takes the account's actors down in order. `false` when it is not running.
+async fn stop_account(services: Rc<Services>, children: Children, id: AccountId) -> bool {
+    let name = id.to_string();
+    let Some(account) = services.accounts.get(&id).filter(|_| children.contains(&name)) else { return false };
+    // A connection that cannot say goodbye in time is dropped with its socket.
+    drop(tokio::time::timeout(GOODBYE, account.actors.connection.send(Drain)).await);
+    let stopped = children.stop(&name).await;
+    services.board.update(&id, |status| {
+        status.enter(AccountState::Stopped, services.clock.wall());
+        (status.cause, status.next_attempt_at, status.attempt) = (None, None, 0);
+        status.evidence.connected_at = None;
+        status.identity.next_attempt_at = None;
+    });
+    stopped
 }
 
 impl Handler<RestartAccount> for Accounts {
     type Result = bool;
 
     fn handle(&mut self, RestartAccount(id): RestartAccount, _: &mut Context<Self>) -> bool {
-        tracing::info!(account = %id, actor = "accounts", "restarted by an operator");
-        self.env.children.restart(&id.to_string())
+        let restarted = self.env.children.restart(&id.to_string());
+        if restarted {
+            tracing::info!(account = %id, actor = "accounts", "restarted by an operator");
+        }
+        restarted
     }
 }
 
@@ -161,9 +178,13 @@ impl Handler<ProbeAccount> for Accounts {
 
     fn handle(&mut self, ProbeAccount(id): ProbeAccount, _: &mut Context<Self>) -> bool {
         let Some(account) = self.services.accounts.get(&id) else { return false };
-        let connection = account.actors.connection.tell(Probe);
-        let identity = account.actors.identity.tell(ProbeNow);
-        connection || identity
+        if !self.env.children.contains(&id.to_string()) {
+            return false;
+        }
+        account.actors.identity.tell(ProbeNow);
+        // Where there is no connection actor there is one that failed and waits, or its supervisor does: none of them
+        // has to wait any longer.
+        account.actors.connection.tell(Probe) || self.env.children.restart(&id.to_string())
     }
 }
 

@@ -83,19 +83,21 @@ impl Board {
             blocked: None,
             attempt: 0,
             next_attempt_at: None,
-            identity: IdentityStatus {
-                state: IdentityState::Unknown,
-                id: None,
-                name: None,
-                since: now,
-                attempt: 0,
-                next_attempt_at: None,
-                last_error: None,
-            },
+            identity: IdentityStatus::unknown(now),
             evidence: Evidence::default(),
             skipped: 0,
         };
         self.accounts.write().entry(id.clone()).or_insert(status);
+    }
+
+    /// Takes an account off the board.
+    pub(crate) fn remove(&self, id: &AccountId) {
+        self.accounts.write().remove(id);
+    }
+
+    /// Forgets who the account is: its credentials have changed.
+    pub(crate) fn forget_identity(&self, id: &AccountId, now: Timestamp) {
+        self.update(id, |status| status.identity = IdentityStatus::unknown(now));
     }
 
     /// Changes an account's entry.
@@ -154,6 +156,18 @@ impl AccountStatus {
 }
 
 impl IdentityStatus {
+    fn unknown(now: Timestamp) -> Self {
+        Self {
+            state: IdentityState::Unknown,
+            id: None,
+            name: None,
+            since: now,
+            attempt: 0,
+            next_attempt_at: None,
+            last_error: None,
+        }
+    }
+
     /// Records an identity, verified now or remembered.
     pub(crate) fn known(&mut self, identity: &Identity, state: IdentityState, now: Timestamp) {
         self.id = Some(identity.id.clone());

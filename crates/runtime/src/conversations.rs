@@ -1,16 +1,18 @@
 //! The router of conversations: one actor per active conversation, and the only one who sends to it.
 
 mod conversation;
+mod typing;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, ConversationId, Generation};
+use moorline_core::{AccountId, AccountState, ConversationId, Generation};
 use moorline_store::{Op, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildExited, ChildSpec, Directive, Env};
 
+use crate::bus::{self, AccountChanged};
 use crate::services::Services;
 use conversation::Conversation;
 
@@ -23,6 +25,9 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 /// After a fault in a conversation, before its work is looked at again.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
 
+/// Between two looks for work that found no room.
+const OVERFLOW_ROUND: Duration = Duration::from_millis(100);
+
 /// A conversation may have something to do. A hint: what there is to do is in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
@@ -31,13 +36,20 @@ pub(crate) struct Wake {
     pub(crate) conversation: ConversationId,
 }
 
-/// A conversation asks whether it may end. The router answers after all wake-ups it has sent before.
+/// There is no room for others: a conversation that only rests asks to end now.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct RestNow;
+
+/// A conversation asks whether it may end. `heard` says how many wake-ups it has got in this life: one that is still
+/// on its way to it means no.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
 pub(crate) struct MaySleep {
     pub(crate) account: AccountId,
     pub(crate) conversation: ConversationId,
     pub(crate) generation: Generation,
+    pub(crate) heard: u64,
 }
 
 type Key = (AccountId, ConversationId);
@@ -46,17 +58,22 @@ type Key = (AccountId, ConversationId);
 pub(crate) struct Conversations {
     services: Rc<Services>,
     env: Env,
-    active: BTreeMap<Key, Active>,
-    /// There is work in the store that found no room here.
+    /// By their names in the tree.
+    active: BTreeMap<String, Active>,
+    /// There is work in the store that found no room here; a look for it is due.
     overflow: bool,
 }
 
-/// A conversation with an actor.
+/// A conversation with an actor, or with one that is on its way out.
 struct Active {
+    key: Key,
     actor: ActorRef<Conversation>,
-    /// A wake-up came while it was falling asleep: start it again when it is gone.
+    /// Wake-ups sent to this life.
+    sent: u64,
+    /// No wake-up reaches it any more: it was allowed to end, or has ended.
+    leaving: bool,
+    /// A wake-up came that it did not get.
     again: bool,
-    asleep: bool,
 }
 
 impl Conversations {
@@ -65,32 +82,60 @@ impl Conversations {
     }
 
     fn wake(&mut self, key: Key, ctx: &mut Context<Self>) {
-        if let Some(active) = self.active.get_mut(&key) {
-            let wake = Wake { account: key.0, conversation: key.1 };
-            if active.asleep || !active.actor.tell(wake) {
-                active.again = true;
+        let (name, full) = (child_name(&key), self.active.len() >= MAX_ACTIVE);
+        match self.active.get_mut(&name) {
+            Some(active) if active.leaving => active.again = true,
+            Some(active) => {
+                let wake = Wake { account: key.0, conversation: key.1 };
+                if active.actor.tell(wake) {
+                    active.sent += 1;
+                } else {
+                    // Not begun yet, and then it looks for itself; or over, which will be heard of.
+                    active.again = true;
+                }
             }
-        } else if self.active.len() >= MAX_ACTIVE {
-            self.overflow = true;
-        } else {
-            self.start(key, ctx);
+            None if full => self.make_room(ctx),
+            None => self.start(name, key, ctx),
         }
     }
 
-    fn start(&mut self, key: Key, ctx: &mut Context<Self>) {
-        let Some(account) = self.services.accounts.get(&key.0) else { return };
-        let actor = ActorRef::new();
-        let (services, router, conversation) = (Rc::clone(&self.services), ctx.address(), key.1.clone());
-        let spec = ChildSpec::new(child_id(&key), &actor, move |env| {
-            let (services, account) = (Rc::clone(&services), Rc::clone(&account));
-            Conversation::new(services, account, conversation.clone(), env, router.clone())
-        });
-        match self.env.children.start(spec.temporary()) {
-            Ok(()) => drop(self.active.insert(key, Active { actor, again: false, asleep: false })),
-            Err(error) => {
-                tracing::debug!(account = %key.0, conversation = %key.1, "conversation not started: {error}");
-            }
+    fn start(&mut self, name: String, key: Key, ctx: &mut Context<Self>) {
+        if self.services.accounts.get(&key.0).is_none() {
+            return;
         }
+        let actor = ActorRef::new();
+        let (services, router, (account, conversation)) =
+            (Rc::clone(&self.services), ctx.address(), key.clone());
+        let spec = ChildSpec::new(name.as_str(), &actor, move |env| {
+            Conversation::new(
+                Rc::clone(&services),
+                account.clone(),
+                conversation.clone(),
+                env,
+                router.clone(),
+            )
+        });
+        if let Err(error) = self.env.children.start(spec.temporary()) {
+            tracing::warn!(account = %key.0, conversation = %key.1, "conversation not started, trying again: {error}");
+            ctx.run_later(STORE_RETRY, move |this, ctx| this.wake(key, ctx));
+            return;
+        }
+        self.active.insert(name, Active { key, actor, sent: 0, leaving: false, again: false });
+    }
+
+    /// Asks whoever only rests to end, and looks again soon for the work that found no room.
+    fn make_room(&mut self, ctx: &mut Context<Self>) {
+        if self.overflow {
+            return;
+        }
+        self.overflow = true;
+        for active in self.active.values().filter(|active| !active.leaving) {
+            active.actor.tell(RestNow);
+        }
+        ctx.run_later(OVERFLOW_ROUND, |this, ctx| {
+            this.overflow = false;
+            this.look(None, ctx);
+        });
     }
 
     /// Wakes every conversation with work, of one account or of all: nothing that was pending when a hint was lost
@@ -106,21 +151,25 @@ impl Conversations {
         }));
     }
 
-    /// A conversation ended. What it left running is interrupted by statement first; then its work is looked at
-    /// again, so that no wake-up is lost (design §3 rule 6).
-    fn ended(&mut self, key: Key, generation: Generation, fault: bool, ctx: &mut Context<Self>) {
-        let again = self.active.remove(&key).is_some_and(|active| active.again);
-        if fault {
-            self.interrupt(key, generation, ctx);
-        } else if again {
-            self.start(key, ctx);
-        }
-        if self.overflow && self.active.len() < MAX_ACTIVE {
-            self.overflow = false;
-            self.look(None, ctx);
-        }
+    /// A conversation ended. Its place is free when its task is gone, and not while its exit is being answered; what
+    /// woke it meanwhile waits until then, so that no wake-up is lost (design §3 rule 6).
+    fn ended(&mut self, exited: &ChildExited, ctx: &mut Context<Self>) {
+        let Some(active) = self.active.get_mut(&exited.id) else { return };
+        active.leaving = true;
+        let (generation, fault) = (exited.generation, exited.reason.is_fault());
+        let name = exited.id.clone();
+        let gone = self.env.children.stop(&name);
+        ctx.spawn(actix::fut::wrap_future(gone).map(move |_, this: &mut Self, ctx| {
+            let Some(active) = this.active.remove(&name) else { return };
+            if fault {
+                this.interrupt(active.key, generation, ctx);
+            } else if active.again {
+                this.start(name, active.key, ctx);
+            }
+        }));
     }
 
+    /// What a life left running is interrupted by statement before its work is looked at again.
     fn interrupt(&mut self, key: Key, generation: Generation, ctx: &mut Context<Self>) {
         let Some(account) = self.services.accounts.get(&key.0) else { return };
         let op = Op::InterruptTurns { conversation: Some(key.1.clone()), generation };
@@ -137,33 +186,30 @@ impl Conversations {
         }));
     }
 
-    /// What conversations of an earlier life of this router left running, of all accounts.
+    /// What conversations of an earlier life of this router left running, of all accounts. Nobody is woken before it is
+    /// marked: a turn of this life must not be taken for one of the last.
     fn interrupt_all(&mut self, ctx: &mut Context<Self>) {
         let services = Rc::clone(&self.services);
         let interrupting = async move {
             for account in services.accounts.all() {
                 let op = Op::InterruptTurns { conversation: None, generation: Generation::LAST };
-                services.store.commit(Tx::under(&account.lease, services.clock.wall(), [op])).await?;
+                let tx = || Tx::under(&account.lease, services.clock.wall(), [op.clone()]);
+                while let Err(error) = services.store.commit(tx()).await {
+                    if matches!(error, StoreError::Failed(_)) {
+                        return;
+                    }
+                    tracing::warn!(account = %account.id, actor = "conversations", "interrupted turns not marked, trying again: {error}");
+                    tokio::time::sleep(STORE_RETRY).await;
+                }
             }
-            Ok::<(), StoreError>(())
         };
-        ctx.wait(actix::fut::wrap_future(interrupting).map(|result, this: &mut Self, ctx| match result {
-            Ok(()) => this.look(None, ctx),
-            Err(StoreError::Failed(_)) => {}
-            Err(error) => {
-                tracing::warn!(
-                    actor = "conversations",
-                    "interrupted turns not marked, trying again: {error}"
-                );
-                ctx.run_later(STORE_RETRY, |this, ctx| this.interrupt_all(ctx));
-            }
-        }));
+        ctx.wait(actix::fut::wrap_future(interrupting).map(|(), this: &mut Self, ctx| this.look(None, ctx)));
     }
 }
 
 /// A conversation's name in the tree. Ids of platforms may hold anything, and a slash would look like a level; the
 /// escape keeps different conversations different.
-fn child_id((account, conversation): &Key) -> String {
+fn child_name((account, conversation): &Key) -> String {
     format!("{account}~{}", conversation.as_str().replace('%', "%25").replace('/', "%2f"))
 }
 
@@ -172,11 +218,24 @@ impl Actor for Conversations {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.env.children.bind(ctx.address().recipient());
+        bus::follow(&self.services.bus, None, ctx);
         if self.env.generation > Generation::FIRST {
             self.interrupt_all(ctx);
         } else {
             // Taking the accounts over has interrupted what the last process left running.
             self.look(None, ctx);
+        }
+    }
+}
+
+/// A channel that is ready is the moment to look for what a lost hint has left pending: a message may have been stored
+/// just as its connection ended, and comes again as a duplicate only.
+impl Handler<AccountChanged> for Conversations {
+    type Result = ();
+
+    fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
+        if event.state == AccountState::Ready {
+            self.look(Some(event.account), ctx);
         }
     }
 }
@@ -193,13 +252,16 @@ impl Handler<MaySleep> for Conversations {
     type Result = bool;
 
     fn handle(&mut self, asked: MaySleep, _: &mut Context<Self>) -> bool {
-        match self.active.get_mut(&(asked.account, asked.conversation)) {
-            Some(active) if active.actor.generation() == Some(asked.generation) && !active.again => {
-                active.asleep = true;
-                true
-            }
-            _ => false,
+        let Some(active) = self.active.get_mut(&child_name(&(asked.account, asked.conversation))) else {
+            return true;
+        };
+        let is_this_life = active.actor.generation() == Some(asked.generation);
+        // The no sends it to the store once more, which covers whatever it did not get.
+        let missed = std::mem::take(&mut active.again) || active.sent != asked.heard;
+        if is_this_life && !missed {
+            active.leaving = true;
         }
+        is_this_life && !missed
     }
 }
 
@@ -207,10 +269,7 @@ impl Handler<ChildExited> for Conversations {
     type Result = Directive;
 
     fn handle(&mut self, exited: ChildExited, ctx: &mut Context<Self>) -> Directive {
-        let key = self.active.keys().find(|key| child_id(key) == exited.id).cloned();
-        if let Some(key) = key {
-            self.ended(key, exited.generation, exited.reason.is_fault(), ctx);
-        }
+        self.ended(&exited, ctx);
         Directive::Stop
     }
 }

@@ -1,21 +1,30 @@
 //! The handle: what an operator's tools may see and do. It reads snapshots and sends commands; no state of an
 //! actor is behind it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, IdempotencyKey, OutboxId, Timestamp};
-use moorline_store::{Counts, Health, OutboxState, Store, StoreError};
+use moorline_channel::Plan;
+use moorline_config::Config;
+use moorline_core::{
+    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, OutboxId, Timestamp,
+};
+use moorline_store::{Counts, Entry, Health, Listing, OutboxRow, OutboxState, Store, StoreError};
 use moorline_supervision::{ActorRef, Node, Tree};
 use serde::Serialize;
 
-use crate::accounts::{Accounts, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
+use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
 use crate::board::{AccountStatus, Board};
 use crate::exit::{ExitReason, ExitRequests};
+use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
 /// How long a command may take before its sender is told that it did not get an answer.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The same for a reload, in which every account that goes may take its goodbye.
+const RELOAD_DEADLINE: Duration = Duration::from_secs(35);
 
 /// The runtime as seen from outside; cheap to clone, and good on any thread.
 #[derive(Clone)]
@@ -28,6 +37,8 @@ pub struct Handle {
     pub(crate) tree: Tree,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) accounts: ActorRef<Accounts>,
+    pub(crate) config: ActorRef<ConfigWatch>,
+    pub(crate) config_status: SharedConfigStatus,
     pub(crate) exits: ExitRequests,
 }
 
@@ -48,6 +59,8 @@ pub struct Status {
     pub turns: Turns,
     /// The store.
     pub store: StoreStatus,
+    /// The configuration file.
+    pub config: ConfigStatus,
     /// Every account, by id.
     pub accounts: Vec<AccountView>,
 }
@@ -128,6 +141,7 @@ impl Handle {
             ready: self.readiness().is_ok(),
             turns: Turns { running: self.board.turns() },
             store,
+            config: self.config_status.read().clone(),
             accounts,
         })
     }
@@ -271,6 +285,29 @@ impl Handle {
         Ok(Enqueued { id: row, state, repeated })
     }
 
+    /// Reads the configuration file now, and applies what changed in it.
+    ///
+    /// # Errors
+    /// When the file is wrong: then nothing has changed.
+    pub async fn reload(&self) -> Result<Applied, ReloadError> {
+        match tokio::time::timeout(RELOAD_DEADLINE, self.config.send(Reload)).await {
+            Ok(Ok(applied)) => applied,
+            Ok(Err(_)) | Err(_) => Err(CommandError::Busy.into()),
+        }
+    }
+
+    /// Makes this the configuration in use, wherever it comes from.
+    ///
+    /// # Errors
+    /// When the store refuses to take new accounts over.
+    pub async fn apply(
+        &self,
+        config: Config,
+        plans: BTreeMap<AccountId, Arc<dyn Plan>>,
+    ) -> Result<Applied, ReloadError> {
+        reload::apply(&self.accounts, config, plans).await
+    }
+
     /// Asks the process to end.
     pub fn shutdown(&self) {
         self.exits.request(ExitReason::Shutdown);
@@ -294,9 +331,40 @@ impl Handle {
         M::Result: Send,
         Accounts: Handler<M>,
     {
-        match tokio::time::timeout(COMMAND_DEADLINE, self.accounts.send(message)).await {
+        // An actor that is just being started or restarted is worth a moment.
+        let sending = async {
+            let (_, accounts) = self.accounts.ready().await;
+            accounts.send(message).await
+        };
+        match tokio::time::timeout(COMMAND_DEADLINE, sending).await {
             Ok(Ok(result)) => Ok(result),
             Ok(Err(_)) | Err(_) => Err(CommandError::Busy),
         }
+    }
+
+    /// Sessions, received messages and messages of ours, a page at a time.
+    pub fn listing(&self) -> &dyn Listing {
+        self.store.listing()
+    }
+
+    /// The last `limit` entries of a conversation's transcript, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn transcript(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.store.transcript(account, conversation, limit).await
+    }
+
+    /// One message of ours.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn outbox_row(&self, id: OutboxId) -> Result<Option<OutboxRow>, StoreError> {
+        self.store.outbox_row(id).await
     }
 }

@@ -14,15 +14,22 @@ mod handle;
 mod hosts;
 mod random;
 mod recovery;
+mod reload;
 mod runtime;
 mod services;
 mod storage;
 
+pub use accounts::Applied;
 pub use board::{AccountStatus, Board, IdentityStatus};
 pub use exit::ExitReason;
 pub use handle::{AccountView, CommandError, Enqueued, Handle, NotReady, Status, StoreStatus, Turns};
+pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
-pub use moorline_store::{Counts, OutboxState, StoreError};
+pub use moorline_store::{
+    ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
+    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Role, Scope, SessionFilter, SessionRow,
+    SessionState, StoreError, TurnState,
+};
 pub use moorline_supervision as supervision;

@@ -1,15 +1,15 @@
 //! Puts the tree together, and takes it down again.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_agent::{Agent, Echo};
 use moorline_channel::{Network, Plan};
-use moorline_config::{AgentKind, Config};
-use moorline_core::{AccountId, BootId, Clock, Epoch, RetryPolicy};
-use moorline_store::{Lease, Op, Outcome, Store, StoreError, Tx};
+use moorline_config::Config;
+use moorline_core::{AccountId, BootId, Clock, Epoch};
+use moorline_store::{Op, Outcome, Store, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
 
 use crate::accounts::{Accounts, Drain};
@@ -21,11 +21,15 @@ use crate::handle::Handle;
 use crate::hosts::Hosts;
 use crate::random::Random;
 use crate::recovery::SessionRecovery;
-use crate::services::{Account, AccountActors, AccountDirectory, Limits, Services};
+use crate::reload::{ConfigFile, ConfigWatch};
+use crate::services::{Account, AccountDirectory, Services, Settings};
 use crate::storage::{StoreWatch, writer_node};
 
 /// How often a shutdown looks whether the work under way is done.
 const DRAIN_ROUND: Duration = Duration::from_millis(20);
+
+/// For telling the store that the run is over.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 /// Rounds without work under way after which a drain is over: one may fall between a turn and its reply.
 const QUIET_ROUNDS: u32 = 3;
@@ -51,6 +55,8 @@ pub struct Options {
     pub seed: u64,
     /// The program's version.
     pub version: &'static str,
+    /// The configuration file to watch, if there is one.
+    pub config_file: Option<ConfigFile>,
     /// More children of the root, started last.
     pub children: Vec<ChildFactory>,
 }
@@ -81,12 +87,11 @@ impl Runtime {
     /// # Errors
     /// When the store refuses, or an account has no plan.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { config, plans, store, network, clock, boot, seed, version, children } = options;
+        let Options { config, plans, store, network, clock, boot, seed, version, config_file, children } =
+            options;
         let started_at = clock.wall();
         let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
         let tree = Tree::new(Arc::clone(&clock), seed);
-        let limits =
-            Limits { turn_timeout: config.runtime.turn_timeout, hold_limit: config.runtime.hold_limit };
         let services = Rc::new(Services {
             boot: boot.clone(),
             clock: Arc::clone(&clock),
@@ -98,8 +103,9 @@ impl Runtime {
             bus: ActorRef::new(),
             conversations: ActorRef::new(),
             accounts: AccountDirectory::default(),
-            agents: agents(&config),
-            limits,
+            draining: Cell::new(false),
+            stopped: RefCell::default(),
+            settings: RefCell::new(Rc::new(Settings::new(config.clone()))),
         });
         add_accounts(&services, &config, plans, &epochs)?;
         let handle = Handle {
@@ -111,9 +117,11 @@ impl Runtime {
             tree: tree.clone(),
             store,
             accounts: ActorRef::new(),
+            config: ActorRef::new(),
+            config_status: Arc::default(),
             exits: ExitRequests::new(),
         };
-        let root = Root::start(&tree, root_spec(&services, &handle, children));
+        let root = Root::start(&tree, root_spec(&services, &handle, config_file, children));
         Ok(Self { root, handle, services, _writer: writer_node(&tree) })
     }
 
@@ -131,6 +139,7 @@ impl Runtime {
             turns = self.handle.board.turns(),
             "shutting down"
         );
+        self.services.draining.set(true);
         self.close_connections().await;
         if tokio::time::timeout(grace, self.quiet()).await.is_err() {
             tracing::warn!(
@@ -140,9 +149,11 @@ impl Runtime {
         }
         self.root.stop().await;
         let end = Op::EndBoot { boot: self.services.boot.clone() };
-        match self.services.store.commit(Tx::global(self.services.clock.wall(), [end])).await {
-            Ok(_) => tracing::info!("shut down"),
-            Err(error) => tracing::error!("shut down, but the store could not be told: {error}"),
+        let telling = self.services.store.commit(Tx::global(self.services.clock.wall(), [end]));
+        match tokio::time::timeout(LAST_WORD, telling).await {
+            Ok(Ok(_)) => tracing::info!("shut down"),
+            Ok(Err(error)) => tracing::error!("shut down, but the store could not be told: {error}"),
+            Err(_) => tracing::error!("shut down, but the store did not answer"),
         }
     }
 
@@ -182,20 +193,15 @@ async fn take_over(
     let begin = Op::BeginBoot { boot: boot.clone(), version: version.to_owned() };
     let take = config.accounts.iter().map(|account| Op::TakeOver { account: account.id.clone() });
     let outcomes = store.commit(Tx::global(clock.wall(), std::iter::once(begin).chain(take))).await?;
-    let epochs = outcomes.into_iter().skip(1).map(|outcome| match outcome {
-        Outcome::Applied(epoch) => Ok(Epoch::new(epoch)),
-        other => Err(StoreError::Refused(format!("taking an account over gave {other:?}"))),
-    });
-    epochs.collect()
+    outcomes.into_iter().skip(1).map(epoch_of).collect()
 }
 
-fn agents(config: &Config) -> BTreeMap<String, Rc<dyn Agent>> {
-    let agent = |kind: &AgentKind| -> Rc<dyn Agent> {
-        match kind {
-            AgentKind::Echo { delay } => Rc::new(Echo { delay: *delay }),
-        }
-    };
-    config.agents.iter().map(|(name, configured)| (name.clone(), agent(&configured.kind))).collect()
+/// The epoch that taking an account over gave.
+pub(crate) fn epoch_of(outcome: Outcome) -> Result<Epoch, StoreError> {
+    match outcome {
+        Outcome::Applied(epoch) => Ok(Epoch::new(epoch)),
+        other => Err(StoreError::Refused(format!("taking an account over gave {other:?}"))),
+    }
 }
 
 fn add_accounts(
@@ -208,21 +214,19 @@ fn add_accounts(
         let id = &configured.id;
         let plan = plans.remove(id).ok_or_else(|| StartError::NoPlan(id.clone()))?;
         services.board.add(id, services.clock.wall());
-        services.accounts.insert(Rc::new(Account {
-            id: id.clone(),
-            plan,
-            lease: Lease { account: id.clone(), epoch: *epoch },
-            access: configured.access.clone(),
-            agent: configured.agent.clone(),
-            retry: RetryPolicy { transient: configured.retry, ..RetryPolicy::default() },
-            actors: AccountActors::default(),
-        }));
+        let account = Account::new(configured, plan, *epoch, Rc::default());
+        services.accounts.insert(Rc::new(account));
     }
     Ok(())
 }
 
 /// The tree of design §3. What others stand on is started first and stopped last.
-fn root_spec(services: &Rc<Services>, handle: &Handle, mut more: Vec<ChildFactory>) -> ChildSpec {
+fn root_spec(
+    services: &Rc<Services>,
+    handle: &Handle,
+    config_file: Option<ConfigFile>,
+    mut more: Vec<ChildFactory>,
+) -> ChildSpec {
     let (services, handle) = (Rc::clone(services), handle.clone());
     Supervisor::spec("runtime", move |_| {
         let s = || Rc::clone(&services);
@@ -242,7 +246,16 @@ fn root_spec(services: &Rc<Services>, handle: &Handle, mut more: Vec<ChildFactor
             ChildSpec::new("accounts", &handle.accounts, move |env| Accounts::new(Rc::clone(&accounts), env))
                 .shutdown(Duration::from_secs(10)),
         ];
+        specs.extend(config_file.clone().map(|file| config_spec(file, &handle)));
         specs.extend(more.iter_mut().map(|child| child(&handle)));
         specs
+    })
+}
+
+fn config_spec(file: ConfigFile, handle: &Handle) -> ChildSpec {
+    let handle = handle.clone();
+    ChildSpec::new("config", &handle.config.clone(), move |env| {
+        let (accounts, status) = (handle.accounts.clone(), Arc::clone(&handle.config_status));
+        ConfigWatch::new(file.clone(), accounts, status, Arc::clone(&handle.clock), env)
     })
 }

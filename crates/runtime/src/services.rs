@@ -1,15 +1,15 @@
 //! What the runtime's actors are wired with: handles only, never somebody's state.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_agent::Agent;
+use moorline_agent::{Agent, Echo};
 use moorline_channel::{Network, Plan};
-use moorline_config::Access;
-use moorline_core::{AccountId, AccountState, BootId, Clock, Generation, RetryPolicy};
+use moorline_config::{Access, AgentKind, Config};
+use moorline_core::{AccountId, AccountState, BootId, Clock, Epoch, Generation, RetryPolicy};
 use moorline_store::{Lease, Store};
 use moorline_supervision::ActorRef;
 
@@ -32,6 +32,17 @@ pub(crate) struct Services {
     pub(crate) bus: ActorRef<Bus>,
     pub(crate) conversations: ActorRef<Conversations>,
     pub(crate) accounts: AccountDirectory,
+    /// The process is on its way down: nothing connects any more.
+    pub(crate) draining: Cell<bool>,
+    /// Accounts that an operator stopped: they stay so whatever is restarted, until they are started again.
+    pub(crate) stopped: RefCell<BTreeSet<AccountId>>,
+    /// What of the configuration can change while it is in use. A snapshot stays good for as long as it is held.
+    pub(crate) settings: RefCell<Rc<Settings>>,
+}
+
+/// What of the configuration concerns the whole runtime.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
     pub(crate) agents: BTreeMap<String, Rc<dyn Agent>>,
     pub(crate) limits: Limits,
 }
@@ -43,22 +54,85 @@ pub(crate) struct Limits {
     pub(crate) hold_limit: Duration,
 }
 
+impl Settings {
+    pub(crate) fn new(config: Config) -> Self {
+        let agent = |kind: &AgentKind| -> Rc<dyn Agent> {
+            match kind {
+                AgentKind::Echo { delay } => Rc::new(Echo { delay: *delay }),
+            }
+        };
+        let agents =
+            config.agents.iter().map(|(name, configured)| (name.clone(), agent(&configured.kind))).collect();
+        let limits =
+            Limits { turn_timeout: config.runtime.turn_timeout, hold_limit: config.runtime.hold_limit };
+        Self { config, agents, limits }
+    }
+}
+
 impl Services {
+    /// The settings as they are now.
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        Rc::clone(&self.settings.borrow())
+    }
+
     /// Tells the bus; whoever starts or restarts later finds the same on the board.
     pub(crate) fn publish(&self, account: &AccountId, generation: Generation, state: AccountState) {
         self.bus.tell(AccountChanged { account: account.clone(), generation, state });
     }
 }
 
-/// Everything that belongs to one configured account.
+/// Everything that belongs to one configured account. A reload that changes what the connection stands on makes a
+/// new one, with the same actors' references; one that changes only how messages are treated changes `treatment`.
 pub(crate) struct Account {
     pub(crate) id: AccountId,
     pub(crate) plan: Arc<dyn Plan>,
     pub(crate) lease: Lease,
+    pub(crate) actors: Rc<AccountActors>,
+    treatment: RefCell<Rc<Treatment>>,
+}
+
+/// How an account's messages are treated: may change under a running connection (F-075).
+pub(crate) struct Treatment {
     pub(crate) access: Access,
     pub(crate) agent: String,
     pub(crate) retry: RetryPolicy,
-    pub(crate) actors: AccountActors,
+}
+
+impl Account {
+    pub(crate) fn new(
+        configured: &moorline_config::Account,
+        plan: Arc<dyn Plan>,
+        epoch: Epoch,
+        actors: Rc<AccountActors>,
+    ) -> Self {
+        let id = configured.id.clone();
+        let lease = Lease { account: id.clone(), epoch };
+        Self { id, plan, lease, actors, treatment: RefCell::new(Rc::new(Treatment::of(configured))) }
+    }
+
+    /// How messages are treated now.
+    pub(crate) fn treatment(&self) -> Rc<Treatment> {
+        Rc::clone(&self.treatment.borrow())
+    }
+
+    /// The delays after failures, as they are now.
+    pub(crate) fn retry(&self) -> RetryPolicy {
+        self.treatment.borrow().retry
+    }
+
+    pub(crate) fn treat(&self, configured: &moorline_config::Account) {
+        self.treatment.replace(Rc::new(Treatment::of(configured)));
+    }
+}
+
+impl Treatment {
+    fn of(configured: &moorline_config::Account) -> Self {
+        Self {
+            access: configured.access.clone(),
+            agent: configured.agent.clone(),
+            retry: RetryPolicy { transient: configured.retry, ..RetryPolicy::default() },
+        }
+    }
 }
 
 /// The actors of an account, over all their generations.
@@ -79,6 +153,10 @@ pub(crate) struct AccountDirectory {
 impl AccountDirectory {
     pub(crate) fn insert(&self, account: Rc<Account>) {
         self.by_id.borrow_mut().insert(account.id.clone(), account);
+    }
+
+    pub(crate) fn remove(&self, id: &AccountId) {
+        self.by_id.borrow_mut().remove(id);
     }
 
     pub(crate) fn get(&self, id: &AccountId) -> Option<Rc<Account>> {

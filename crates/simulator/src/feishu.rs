@@ -1,25 +1,41 @@
-//! A fake Feishu platform (protocol page: the long connection, tokens, bot info, send and reply).
+//! A fake Feishu platform: everything on the protocol page, from the platform's side.
 
+mod activity;
 mod api;
 mod app;
+mod callback;
 mod connection;
 mod delivery;
+mod edits;
 mod fault;
 mod frame;
+mod incoming;
 mod ledger;
+mod limits;
 mod link;
+mod multipart;
+mod people;
 mod platform;
 mod push;
+mod reactions;
+mod resources;
+mod retention;
 mod sending;
 
+pub use activity::Activity;
 pub use app::{App, AppId, ConnectionInfo, Counters, NewApp};
+pub use callback::Callback;
 pub use delivery::Redelivery;
-pub use fault::{Answer, ConfigShape, Cut, Fault, HandshakeFault, Lost, OddFrame, Split, Times};
+pub use fault::{Answer, ConfigShape, Cut, Echo, Fault, HandshakeFault, Lost, OddFrame, Split, Times};
 pub use frame::{Frame, FrameError, Header, METHOD_CONTROL, METHOD_DATA};
-pub use ledger::{EventRecord, Ledger, Visible};
+pub use ledger::{EventRecord, Ledger, ReactionRecord, Visible};
+pub use limits::{ConnectionLimit, Rates, RefusedAt};
 pub use link::{Action, Effect, Input, LinkId, Now, Request, Response, WsMessage};
+pub use people::Person;
 pub use platform::{Platform, Reach, UnknownApp};
-pub use push::{ChatType, Push, Pushed};
+pub use push::{ChatType, Mention, Push, Pushed};
+pub use resources::{Resource, ResourceKind};
+pub use retention::Forgotten;
 
 #[cfg(test)]
 mod tests;

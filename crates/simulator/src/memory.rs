@@ -85,9 +85,11 @@ impl Http for Mount {
             let exchange = async {
                 base.connect().await?;
                 let authorization = request.headers.get(header::AUTHORIZATION);
+                let content_type = request.headers.get(header::CONTENT_TYPE);
                 let input = Request {
                     method: request.method.to_string(),
                     authorization: authorization.and_then(|value| value.to_str().ok()).map(str::to_owned),
+                    content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
                     body: request.body.clone(),
                     ..request_for(&request.url)
                 };
@@ -140,6 +142,7 @@ impl Stream for MemorySocket {
                 Some(Effect::Send(WsMessage::Binary(bytes))) => Message::Binary(bytes.into()),
                 Some(Effect::Send(WsMessage::Text(text))) => Message::Text(text),
                 Some(Effect::Send(WsMessage::Pong(payload))) => Message::Pong(payload.into()),
+                Some(Effect::Send(WsMessage::Ping(payload))) => Message::Ping(payload.into()),
                 Some(Effect::Close { code, reason }) => {
                     self.ended = true;
                     return Poll::Ready(Some(Ok(Message::Close(Some(Close { code, reason })))));
@@ -209,6 +212,7 @@ fn request_for(url: &Url) -> Request {
         path: url.path().to_owned(),
         query: url.query_pairs().into_owned().collect(),
         authorization: None,
+        content_type: None,
         body: Bytes::new(),
         ws_origin: format!("{scheme}://{host}{port}"),
     }
@@ -227,7 +231,7 @@ fn respond(response: Response, limit: usize) -> Result<HttpResponse, NetworkErro
             Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
         })
         .collect();
-    Ok(HttpResponse { status, headers, body: response.body.into() })
+    Ok(HttpResponse { status, headers, body: response.body })
 }
 
 fn reset(message: &str) -> NetworkError {

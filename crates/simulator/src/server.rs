@@ -7,14 +7,22 @@
 //! | `GET /_simulator/state` | reach, redelivery, apps with counters, connections and faults, both ledgers |
 //! | `POST /_simulator/apps` | adds an app: `{"bot_name", "app_id"?, "app_secret"?, "bot_open_id"?}` |
 //! | `POST /_simulator/apps/{app_id}/push` | a user writes: `{"chat_id", "chat_type", "user", "text", "mentions_bot", …}` |
+//! | `POST /_simulator/apps/{app_id}/push_again` | a message under a new event_id: `{"message_id"}` |
+//! | `POST /_simulator/apps/{app_id}/report` | something else happens: `{"recalled": {"message_id"}}`, … |
 //! | `POST /_simulator/apps/{app_id}/push_raw` | an event with this body as payload, byte for byte |
-//! | `POST /_simulator/apps/{app_id}/chats` | makes a chat known: `{"chat_id", "chat_type"}` |
+//! | `POST /_simulator/apps/{app_id}/chats` | makes a chat known: `{"chat_id", "chat_type"}`; `"leave": true` takes the bot out |
+//! | `POST /_simulator/apps/{app_id}/connection_limit` | `{"connections", "refused_at"?: "endpoint"\|"handshake"}` |
 //! | `POST /_simulator/apps/{app_id}/faults` | `{"clear"?: true, "fault"?: …, "times"?: {"count": 1} or "until_cleared"}` |
 //! | `POST /_simulator/apps/{app_id}/drop` | ends all connections: `{"code", "reason"}` for a close frame, else a FIN |
 //! | `POST /_simulator/apps/{app_id}/reset`, `…/black_hole` | resets them; makes them black holes |
 //! | `POST /_simulator/apps/{app_id}/inject` | sends an odd frame on all of them |
 //! | `POST /_simulator/apps/{app_id}/revoke` | makes its tokens invalid |
 //! | `POST /_simulator/platform` | `{"refuse": bool}` or `{"reach": "open"\|"refused"\|"hangs"}`, both with `"for_ms"?` |
+//! | `POST /_simulator/push` | one message to several apps: `{"apps": […], "push": …}` |
+//! | `POST /_simulator/people` | makes a person known: `{"name", "union_id", "user_id"?, "email"?, "open_ids"?}` |
+//! | `POST /_simulator/resources` | a user's file: `{"kind": "image"\|"file", "name", "text"}`, gives its `key` |
+//! | `POST /_simulator/rates` | rate limits: `{}` for the documented ones, `null` for none |
+//! | `POST /_simulator/retain` | how much the ledgers keep: `{"retain": 1000}` |
 //! | `POST /_simulator/redelivery` | `{"ack_budget_ms", "ladder_ms": […], "offline_attempts_count"}` |
 
 use std::io;

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use moorline_core::{ChatId, Clock, EventId, Monotonic, Timestamp};
+use moorline_core::{ChatId, Clock, EventId, MessageId, Monotonic, Timestamp};
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::feishu::{
-    Action, App, AppId, ChatType, ConnectionInfo, Counters, Cut, Effect, Fault, Input, Ledger, LinkId,
-    NewApp, Now, OddFrame, Platform, Push, Pushed, Reach, Redelivery, Times, UnknownApp,
+    Action, Activity, App, AppId, ChatType, ConnectionInfo, ConnectionLimit, Counters, Cut, Effect, Fault,
+    Input, Ledger, LinkId, NewApp, Now, OddFrame, Person, Platform, Push, Pushed, Rates, Reach, Redelivery,
+    Resource, Times, UnknownApp,
 };
 
 /// Effects a mount has not carried out yet. A client that does not read for this long is reset (G12).
@@ -49,6 +50,8 @@ pub struct State {
     pub reach: Reach,
     /// How undelivered events are repeated.
     pub redelivery: Redelivery,
+    /// The rate limits; `None` when they are off.
+    pub rates: Option<Rates>,
     /// The apps.
     pub apps: BTreeMap<AppId, AppView>,
     /// Both ledgers.
@@ -117,6 +120,59 @@ impl Simulator {
     /// When there is no such app.
     pub fn push(&self, app: &AppId, push: Push) -> Result<Pushed, UnknownApp> {
         self.with(|platform, now| platform.push(app, &push, now))
+    }
+
+    /// A user writes in a chat of several bots: one message, and an event for each of these apps (F-017).
+    ///
+    /// # Errors
+    /// When there is no such app; then nothing is pushed.
+    pub fn push_to(&self, apps: &[AppId], push: Push) -> Result<Vec<Pushed>, UnknownApp> {
+        self.with(|platform, now| platform.push_to(apps, &push, now))
+    }
+
+    /// The app's last event about this message comes again under a new event_id (F-032); `None` when there is none.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn push_again(&self, app: &AppId, message: &MessageId) -> Result<Option<EventId>, UnknownApp> {
+        self.with(|platform, now| platform.push_again(app, message, now))
+    }
+
+    /// Something else happens, and the app is told: an edit, a recall, a reaction, a used card.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn report(&self, app: &AppId, activity: Activity) -> Result<EventId, UnknownApp> {
+        self.with(|platform, now| platform.report(app, activity, now))
+    }
+
+    /// Makes a person known, who has another open_id for each app (F-018).
+    pub fn add_person(&self, person: Person) {
+        self.with(|platform, _| platform.add_person(person));
+    }
+
+    /// A user has uploaded this; the key goes into the content of a message.
+    pub fn add_resource(&self, resource: Resource) -> String {
+        self.with(|platform, _| platform.add_resource(resource))
+    }
+
+    /// Sets the rate limits of §3.6, or turns them off, which they are at first.
+    pub fn set_rates(&self, rates: Option<Rates>) {
+        self.with(|platform, _| platform.set_rates(rates));
+    }
+
+    /// Sets how many connections the app may have: 50 at first.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn set_connection_limit(&self, app: &AppId, limit: ConnectionLimit) -> Result<(), UnknownApp> {
+        self.with(|platform, _| platform.set_connection_limit(app, limit))
+    }
+
+    /// From now on the ledgers keep at least the newest `retain` entries and about twice as many at most; what has
+    /// settled before is dropped and only counted. A million at first.
+    pub fn set_retain(&self, retain: usize) {
+        self.with(|platform, _| platform.set_retain(retain));
     }
 
     /// An event with this payload, byte for byte, tracked and repeated like any other.
@@ -216,6 +272,7 @@ impl Simulator {
         self.with(|platform, _| State {
             reach,
             redelivery: platform.redelivery().clone(),
+            rates: platform.rates().cloned(),
             apps: platform
                 .apps()
                 .map(|(app, counters, connections, faults)| {

@@ -4,12 +4,17 @@
 //! future resolves, it is on disk. Two implementations pass one conformance suite: SQLite, and a model in memory.
 
 mod data_dir;
+mod listing;
 mod model;
 mod rows;
 mod sqlite;
 mod tx;
 
 pub use data_dir::{DataDir, OpenError};
+pub use listing::{
+    ActiveTurn, InboxEntry, InboxFilter, InboxKind, LONGEST_PAGE, Listed, Listing, OutboxFilter, PREVIEW,
+    Page, Scope, SessionFilter, SessionRow, SessionState,
+};
 pub use model::ModelStore;
 pub use rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
@@ -34,8 +39,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Full`] may pass; after [`StoreError::Failed`] no commit of this process will ever succeed.
     fn commit(&self, tx: Tx) -> BoxFuture<'static, Result<Vec<Outcome>, StoreError>>;
 
-    /// What the conversation has to do next: its interrupted turn if there is one, else its oldest pending
-    /// message; `None` while a turn of it is running or nothing is pending.
+    /// What the conversation has to do next: its interrupted turn if there is one, else its oldest message if that is
+    /// pending; `None` while that is held (nothing overtakes it, G3), while a turn of it is running or nothing is pending.
     fn next_work(
         &self,
         account: &AccountId,
@@ -91,6 +96,9 @@ pub trait Store: Send + Sync {
     /// How many messages of each account are in which state. Costs the number of accounts, not of messages.
     fn counts(&self)
     -> BoxFuture<'static, Result<std::collections::BTreeMap<AccountId, Counts>, StoreError>>;
+
+    /// The reads of an operator.
+    fn listing(&self) -> &dyn Listing;
 
     /// Whether the store still takes commits; changes are seen by every receiver.
     fn health(&self) -> watch::Receiver<Health>;

@@ -1,13 +1,16 @@
 //! The store as a model: plain maps, no disk. Slow and obviously right; what SQLite is compared with, and a store
 //! for tests that need none of its speed.
 
+mod list;
 mod ops;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use moorline_core::{AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, InboxId, OutboxId, TurnId};
+use moorline_core::{
+    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, InboxId, OutboxId, Timestamp, TurnId,
+};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -15,7 +18,7 @@ use crate::rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Work,
 };
 use crate::tx::{Claim, Outcome, Tx};
-use crate::{Health, Store, StoreError};
+use crate::{Health, Listing, Store, StoreError};
 
 /// A store in memory. Every future is ready when it is returned.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ struct State {
     boots: BTreeMap<String, bool>,
     accounts: BTreeMap<AccountId, Account>,
     inbox: BTreeMap<InboxId, InboxRow>,
+    /// What an [`InboxEntry`](crate::InboxEntry) has beside its row.
+    beside: BTreeMap<InboxId, Beside>,
     turns: BTreeMap<TurnId, Turn>,
     outbox: BTreeMap<OutboxId, Message>,
 }
@@ -62,6 +67,14 @@ struct Account {
     dedupe: BTreeMap<DedupeKey, InboxId>,
     duplicates: u64,
     transcripts: BTreeMap<ConversationId, Vec<Entry>>,
+    active: BTreeMap<ConversationId, Timestamp>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Beside {
+    written_at: Option<Timestamp>,
+    settled_at: Option<Timestamp>,
+    raw_bytes: u64,
 }
 
 /// A turn; the inputs of its row are filled in when it is read.
@@ -99,7 +112,12 @@ impl State {
             Some(turn) => Some(Work::Resume(self.turn_row(turn))),
             None => self
                 .messages(account)
-                .find(|row| row.conversation == *conversation && row.state == InboxState::Pending)
+                .find(|row| {
+                    let waits = matches!(row.state, InboxState::Pending | InboxState::Held(_));
+                    row.conversation == *conversation && waits
+                })
+                // Nothing overtakes a message that waits to be judged.
+                .filter(|row| row.state == InboxState::Pending)
                 .cloned()
                 .map(Work::Answer),
         }
@@ -247,6 +265,10 @@ impl Store for ModelStore {
             let accounts = state.accounts.iter();
             accounts.map(|(id, account)| (id.clone(), state.counts(id, account))).collect()
         })
+    }
+
+    fn listing(&self) -> &dyn Listing {
+        self
     }
 
     fn health(&self) -> watch::Receiver<Health> {

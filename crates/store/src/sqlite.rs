@@ -3,6 +3,7 @@
 mod apply;
 mod checkpoint;
 mod group;
+mod list;
 mod queue;
 mod read;
 mod reader;
@@ -20,7 +21,7 @@ use std::thread::{self, JoinHandle};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use moorline_core::{AccountId, ConversationId, Fingerprint, OutboxId};
+use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -34,6 +35,9 @@ use self::status::Status;
 pub use self::status::{Fault, Statistics};
 use self::writer::Request;
 use crate::data_dir::{DataDir, OpenError};
+use crate::listing::{
+    InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
+};
 use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Work};
 use crate::tx::{Outcome, Tx};
 use crate::{Health, Store, StoreError};
@@ -304,8 +308,54 @@ impl Store for SqliteStore {
         self.read(read::counts)
     }
 
+    fn listing(&self) -> &dyn Listing {
+        self
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.status.subscribe()
+    }
+}
+
+impl Listing for SqliteStore {
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<SessionRow>, StoreError>> {
+        let filter = filter.clone();
+        self.read(move |conn| list::sessions(conn, &filter, page))
+    }
+
+    fn session(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+    ) -> BoxFuture<'static, Result<Option<SessionRow>, StoreError>> {
+        let (account, conversation) = (account.clone(), conversation.clone());
+        self.read(move |conn| list::session(conn, &account, &conversation))
+    }
+
+    fn inbox(
+        &self,
+        filter: &InboxFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<InboxEntry>, StoreError>> {
+        let filter = filter.clone();
+        self.read(move |conn| list::inbox(conn, &filter, page))
+    }
+
+    fn inbox_row(&self, id: InboxId) -> BoxFuture<'static, Result<Option<InboxEntry>, StoreError>> {
+        self.read(move |conn| list::inbox_by_id(conn, id))
+    }
+
+    fn outbox(
+        &self,
+        filter: &OutboxFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
+        let filter = filter.clone();
+        self.read(move |conn| list::outbox(conn, &filter, page))
     }
 }
 

@@ -4,7 +4,10 @@
 //! request has left. Dialling ourselves makes both certain, and is the one place for proxies and address racing.
 
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_rt::net::ActixStream;
@@ -21,12 +24,23 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::progress::{Phase, Progress};
+use crate::proxy::Proxy;
+use crate::resolve::Resolver;
+use crate::{race, tunnel};
 
 /// Dials for one awc client. Its time is limited by the client's connector.
 #[derive(Clone)]
 pub(crate) struct Dialer {
+    path: Rc<Path>,
     /// None for plain connections.
     tls: Option<TlsConnector>,
+}
+
+/// How any host is reached.
+#[derive(Debug)]
+pub(crate) struct Path {
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) proxy: Option<Proxy>,
 }
 
 /// A connection that reports to the exchange using it.
@@ -38,48 +52,62 @@ pub(crate) enum Line {
 }
 
 impl Dialer {
-    pub(crate) fn plain() -> Self {
-        Self { tls: None }
+    pub(crate) fn plain(path: Rc<Path>) -> Self {
+        Self { path, tls: None }
     }
 
-    pub(crate) fn tls(connector: TlsConnector) -> Self {
-        Self { tls: Some(connector) }
+    pub(crate) fn tls(path: Rc<Path>, connector: TlsConnector) -> Self {
+        Self { path, tls: Some(connector) }
     }
 
+    /// The errors name neither host nor proxy: the exchange does, for all of them.
     async fn dial(self, uri: &Uri) -> Result<Line, NetworkError> {
         let host = uri.host().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
         let port = uri.port_u16().unwrap_or_default();
-        let failed = |kind: NetworkErrorKind, error: &dyn std::error::Error| {
-            NetworkError::new(kind, format!("{host}:{port}: {error}"))
-        };
-
-        Progress::enter(Phase::Resolve);
-        let addresses =
-            tokio::net::lookup_host((host, port)).await.map_err(|error| failed(Resolve, &error))?;
-
-        Progress::enter(Phase::Connect);
-        let mut last = NetworkError::new(Resolve, format!("{host}:{port}: the name has no address"));
-        let mut connected = None;
-        for address in addresses {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    connected = Some(stream);
-                    break;
-                }
-                Err(error) => last = failed(Connect, &error),
+        let stream = match self.path.proxy.as_ref().filter(|proxy| proxy.carries(host, port)) {
+            None => self.path.connect(host, port).await?,
+            Some(proxy) => {
+                Progress::through(proxy);
+                let mut stream = self.path.connect(&proxy.host, proxy.port).await?;
+                Progress::enter(Phase::Tunnel);
+                let authority = uri.authority().map_or("", |authority| authority.as_str());
+                tunnel::open(&mut stream, authority, proxy.credentials.as_ref())
+                    .await
+                    .map_err(|refused| failed(Connect, &refused))?;
+                stream
             }
-        }
-        let stream = connected.ok_or(last)?;
-        // Acks and pings are small and must not wait for each other.
-        stream.set_nodelay(true).map_err(|error| failed(Connect, &error))?;
-
+        };
         let Some(tls) = self.tls else { return Ok(Line::Plain(stream)) };
         Progress::enter(Phase::Tls);
         let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(Tls, &error))?;
         let stream = tls.connect(name, stream).await.map_err(|error| failed(Tls, &error))?;
         Ok(Line::Tls(Box::new(stream)))
     }
+}
+
+impl Path {
+    /// A TCP connection, to whoever is next on the way.
+    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, NetworkError> {
+        Progress::enter(Phase::Resolve);
+        let addresses = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => self.resolver.resolve(host, port).await.map_err(|error| failed(Resolve, &error))?,
+        };
+        if addresses.is_empty() {
+            return Err(NetworkError::new(Resolve, "the name has no address"));
+        }
+        Progress::enter(Phase::Connect);
+        let stream =
+            race::first(&addresses, TcpStream::connect).await.map_err(|error| failed(Connect, &error))?;
+        // Acks and pings are small and must not wait for each other.
+        stream.set_nodelay(true).map_err(|error| failed(Connect, &error))?;
+        Ok(stream)
+    }
+}
+
+fn failed(kind: NetworkErrorKind, error: &dyn std::error::Error) -> NetworkError {
+    NetworkError::new(kind, error.to_string())
 }
 
 impl Service<ConnectInfo<Uri>> for Dialer {
@@ -113,8 +141,9 @@ impl AsyncRead for Line {
             Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        if matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before && buffer.remaining() > 0
-        {
+        if matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() > before {
+            Progress::receive();
+        } else if matches!(polled, Poll::Ready(Ok(()))) && buffer.remaining() > 0 {
             Progress::finish();
         }
         polled

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix_http::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
+use moorline_channel::core::Effect;
 use moorline_channel::{NetworkError, NetworkErrorKind};
 
 use crate::progress::{Phase, Progress};
@@ -40,7 +41,30 @@ impl Exchange {
     }
 
     pub(crate) fn error(&self, kind: NetworkErrorKind, what: &str) -> NetworkError {
-        NetworkError::new(kind, format!("{}: {what}", self.peer))
+        NetworkError::new(kind, format!("{}: {what}", self.progress.place(&self.peer)))
+    }
+
+    /// Whether a call has failed only because a connection of the pool was dead: the peer closes it when it has been
+    /// idle, or something in between forgets it, and the request crosses with that.
+    pub(crate) fn was_stale(&self, error: &NetworkError) -> bool {
+        error.kind == NetworkErrorKind::Reset && self.progress.unanswered_on_used_connection()
+    }
+
+    /// From here on another attempt of the same exchange is reported on.
+    pub(crate) fn repeat(&self) {
+        self.progress.repeat();
+    }
+
+    /// The error of an exchange whose second attempt has failed too. What is certain of the second attempt is not of
+    /// the first, which was sent.
+    pub(crate) fn failed_again(&self, first: NetworkError, second: NetworkError) -> NetworkError {
+        match second.effect() {
+            Effect::Unknown => second,
+            Effect::None => {
+                let message = format!("{}, and then {}", first.message, second.at(&self.peer));
+                NetworkError { message, ..first }
+            }
+        }
     }
 
     /// What it means that awc has got no answer.
@@ -48,7 +72,7 @@ impl Exchange {
         if let SendRequestError::Connect(ConnectError::Io(error)) = &error
             && let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<NetworkError>())
         {
-            return error.clone();
+            return self.error(error.kind, &error.message);
         }
         if !self.progress.sent() {
             // Only the connection can have sent anything, and it has not: this is certain.
@@ -101,8 +125,8 @@ impl Exchange {
 
     fn late(&self, limit: &str) -> NetworkError {
         let phase = self.progress.phase();
-        let kind =
-            if phase == Phase::Sent { NetworkErrorKind::Timeout } else { NetworkErrorKind::ConnectTimeout };
+        let sent = phase == Phase::Sent || self.progress.repeated();
+        let kind = if sent { NetworkErrorKind::Timeout } else { NetworkErrorKind::ConnectTimeout };
         self.error(kind, &format!("{phase} not complete {limit}"))
     }
 }

@@ -5,7 +5,7 @@ use http::header as new;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// How we introduce ourselves, unless the caller does.
-const USER_AGENT: &str = concat!("moorline/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("moorline/", env!("CARGO_PKG_VERSION"));
 
 /// The headers to send for a caller's. Those that frame the message are ours to write: a wrong one would let two
 /// parties disagree on where a message ends.

@@ -1,9 +1,9 @@
 //! Calls.
 
 use ::http::{Method, StatusCode, header};
-use awc::ClientResponse;
 use awc::body::None as NoBody;
 use awc::http::{Method as OldMethod, Version};
+use awc::{ClientRequest, ClientResponse};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::{Stream, StreamExt};
@@ -17,26 +17,47 @@ use crate::transport::Transport;
 
 impl Http for Transport {
     fn call(&self, request: HttpRequest) -> LocalBoxFuture<'static, Result<HttpResponse, NetworkError>> {
-        let clients = self.calls.clone();
+        let (calls, repeats) = (self.calls.clone(), self.repeats.clone());
         Box::pin(async move {
             let target = Target::new(&request.url, "http", "https")?;
             let exchange = Exchange::new(target.peer.clone());
-            let client = clients.for_target(&target);
-            exchange.within(request.deadline, call(&exchange, &client, &target, &request)).await
+            let (pooled, fresh) = (calls.for_target(&target), repeats.for_target(&target));
+            exchange.within(request.deadline, attempts(&exchange, &pooled, &fresh, &target, &request)).await
         })
     }
 }
 
-async fn call(
+/// One attempt; or two, if the first one met a connection that had died in the pool and the call may be repeated. The
+/// second one has a connection of its own, because those beside the dead one have mostly died of the same.
+async fn attempts(
     exchange: &Exchange,
-    client: &awc::Client,
+    pooled: &awc::Client,
+    fresh: &awc::Client,
     target: &Target,
     request: &HttpRequest,
 ) -> Result<HttpResponse, NetworkError> {
     let method = OldMethod::from_bytes(request.method.as_str().as_bytes())
         .map_err(|_| exchange.error(NetworkErrorKind::Connect, "the method cannot be sent"))?;
+    let once = pooled.request(method.clone(), target.uri.clone());
+    let first = match call(exchange, once, target, request).await {
+        Err(error) if request.idempotent && exchange.was_stale(&error) => error,
+        result => return result,
+    };
+    exchange.repeat();
+    let again = fresh.request(method, target.uri.clone()).force_close();
+    // Boxed: it is rare, and would make every call larger.
+    let second = Box::pin(call(exchange, again, target, request)).await;
+    second.map_err(|second| exchange.failed_again(first, second))
+}
+
+async fn call(
+    exchange: &Exchange,
+    call: ClientRequest,
+    target: &Target,
+    request: &HttpRequest,
+) -> Result<HttpResponse, NetworkError> {
     // Decompression is ours, because awc's is not bounded; so is the offer of it.
-    let mut call = client.request(method, target.uri.clone()).no_decompress();
+    let mut call = call.no_decompress();
     for header in headers::outgoing(&request.headers) {
         call = call.append_header(header);
     }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use moorline_channel::Network;
 use rustls::ClientConfig;
 
-use crate::dial::Dialer;
+use crate::dial::{Dialer, Path};
+use crate::proxy::Proxy;
+use crate::resolve::{Resolver, SystemResolver};
 use crate::target::Target;
 use crate::tls::{self, TlsError};
 use crate::websocket::Refusals;
@@ -21,15 +23,25 @@ pub struct Options {
     /// Certificates trusted besides the public ones, each DER or PEM text (the latter may hold several): for a
     /// company's own authority.
     pub extra_roots: Vec<Bytes>,
-    /// For name lookup, TCP and TLS together; within it, and within the deadline of the exchange, the connection
+    /// For name lookup, TCP, proxy and TLS together; within it, and within the deadline of the exchange, the connection
     /// must stand.
     pub connect_timeout: Duration,
+    /// The proxy for all connections; None for direct ones. Environment variables are not read: whoever configures
+    /// us decides.
+    pub proxy: Option<Proxy>,
+    /// Looks up names: that of the proxy, if it is used, else that of the peer.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 impl Default for Options {
-    /// The public certificates only; 5 s to connect.
+    /// The public certificates only, 5 s to connect, no proxy, the system's name lookup.
     fn default() -> Self {
-        Self { extra_roots: Vec::new(), connect_timeout: Duration::from_secs(5) }
+        Self {
+            extra_roots: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            proxy: None,
+            resolver: Arc::new(SystemResolver),
+        }
     }
 }
 
@@ -41,6 +53,8 @@ impl Default for Options {
 #[derive(Clone)]
 pub struct Transport {
     pub(crate) calls: Clients,
+    /// For the second attempt of a call, on a connection of its own: nothing is ever put into its pool.
+    pub(crate) repeats: Clients,
     pub(crate) websockets: Clients,
 }
 
@@ -55,16 +69,24 @@ pub(crate) struct Clients {
 impl Transport {
     /// Fails if the certificates cannot be used.
     pub fn new(options: Options) -> Result<Self, TlsError> {
-        let config = tls::client_config(&options.extra_roots)?;
-        let dialers = || (Dialer::plain(), Dialer::tls(Arc::<ClientConfig>::clone(&config).into()));
-        let connector = |dialer| Connector::new().connector(dialer).limit(0).timeout(options.connect_timeout);
+        let Options { extra_roots, connect_timeout, proxy, resolver } = options;
+        let config = tls::client_config(&extra_roots)?;
+        let path = Rc::new(Path { resolver, proxy });
+        let dialers = || {
+            let tls = Arc::<ClientConfig>::clone(&config).into();
+            (Dialer::plain(path.clone()), Dialer::tls(path.clone(), tls))
+        };
+        let connector = |dialer| Connector::new().connector(dialer).limit(0).timeout(connect_timeout);
 
-        let (plain, tls) = dialers();
         let client = |dialer| {
             // Redirects carry credentials elsewhere. The deadline is ours: awc's would not cover the body.
             awc::Client::builder().disable_redirects().disable_timeout().connector(connector(dialer)).finish()
         };
-        let calls = Clients { plain: client(plain), tls: client(tls) };
+        let clients = || {
+            let (plain, tls) = dialers();
+            Clients { plain: client(plain), tls: client(tls) }
+        };
+        let (calls, repeats) = (clients(), clients());
 
         let (plain, tls) = dialers();
         let client = |dialer| {
@@ -76,7 +98,7 @@ impl Transport {
                 .finish()
         };
         let websockets = Clients { plain: client(plain), tls: client(tls) };
-        Ok(Self { calls, websockets })
+        Ok(Self { calls, repeats, websockets })
     }
 
     /// What channels are given.

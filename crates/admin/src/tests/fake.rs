@@ -3,15 +3,18 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, LocalBoxFuture, ready};
 use moorline_core::{
-    AccountId, AccountState, BootId, ChatId, Evidence, Generation, IdempotencyKey, IdentityState, OutboxId,
-    Timestamp,
+    AccountId, AccountState, BootId, Chat, ChatId, ChatKind, ConversationId, DropReason, EventId, Evidence,
+    Generation, IdempotencyKey, IdentityState, InboxId, Outbound, OutboxId, Route, Timestamp, TurnId,
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountStatus, AccountView, CommandError, Counts, Enqueued, IdentityStatus, NotReady, OutboxState,
-    Status, StoreError, StoreStatus, Turns,
+    AccountStatus, AccountView, ActiveTurn, CommandError, ConfigStatus, Counts, Enqueued, Entry,
+    IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, OutboxFilter,
+    OutboxRow, OutboxState, Page, Role, SessionFilter, SessionRow, Status, StoreError, StoreStatus,
+    TurnState, Turns,
 };
 use parking_lot::Mutex;
 
@@ -25,6 +28,10 @@ pub(super) struct Fake {
     pub(super) refuses: Mutex<Option<CommandError>>,
     /// Why it is not ready.
     pub(super) reasons: Mutex<NotReady>,
+    /// What lists were asked for, in order.
+    pub(super) listed: Mutex<Vec<String>>,
+    /// Whether looking at the tree panics.
+    pub(super) panics: bool,
     /// How long it takes to answer for an account.
     pub(super) delay: Duration,
     /// How often it was asked for one.
@@ -91,6 +98,7 @@ impl Operator for Fake {
                 ready: true,
                 turns: Turns { running: 0 },
                 store: StoreStatus { state: "ok", message: None },
+                config: ConfigStatus::default(),
                 accounts: vec![view()],
             })
         })
@@ -110,6 +118,7 @@ impl Operator for Fake {
     }
 
     fn tree(&self) -> Vec<Node> {
+        assert!(!self.panics, "drill");
         Vec::new()
     }
 
@@ -141,5 +150,130 @@ impl Operator for Fake {
 
     fn shutdown(&self) {
         self.done.lock().push("shutdown".to_owned());
+    }
+
+    fn listing(&self) -> &dyn Listing {
+        self
+    }
+
+    fn transcript<'a>(
+        &'a self,
+        _: &'a AccountId,
+        conversation: &'a ConversationId,
+        limit: u32,
+    ) -> LocalBoxFuture<'a, Result<Vec<Entry>, StoreError>> {
+        let text = format!("the last {limit} of {conversation}");
+        Box::pin(async { Ok(vec![Entry { role: Role::User, text, at: Timestamp::from_millis(0) }]) })
+    }
+
+    fn outbox_row(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<Option<OutboxRow>, StoreError>> {
+        Box::pin(async move { Ok((id.get() == 41).then(ours)) })
+    }
+}
+
+/// The conversation of everything in the lists; as awkward in a path as a platform could make it.
+pub(super) const CONVERSATION: &str = "oc/1%2F+ ü?#";
+
+pub(super) fn session() -> SessionRow {
+    let since = Timestamp::from_millis(0);
+    SessionRow {
+        account: main(),
+        conversation: ConversationId::new(CONVERSATION),
+        latest: InboxId::new(7),
+        active_at: since,
+        received: 4,
+        answered: 1,
+        dropped: 1,
+        held: 1,
+        pending: 1,
+        entries: 2,
+        turn: Some(ActiveTurn { id: TurnId::new(3), state: TurnState::Interrupted, attempt: 2, since }),
+    }
+}
+
+pub(super) fn received() -> InboxEntry {
+    let row = InboxRow {
+        id: InboxId::new(7),
+        account: main(),
+        conversation: ConversationId::new(CONVERSATION),
+        event_id: EventId::new("e7"),
+        message_id: None,
+        chat: Chat { id: ChatId::new("oc_1"), kind: ChatKind::Group },
+        route: Route { chat: ChatId::new("oc_1"), reply_to: None, in_thread: false },
+        text: "hello".to_owned(),
+        context: r#"{"sender":"ou_1"}"#.to_owned(),
+        received_at: Timestamp::from_millis(0),
+        state: InboxState::Dropped(DropReason::NotMentioned),
+    };
+    InboxEntry { row, written_at: None, settled_at: Some(Timestamp::from_millis(0)), raw_bytes: 321 }
+}
+
+fn ours() -> OutboxRow {
+    let route = Route { chat: ChatId::new("oc_1"), reply_to: None, in_thread: false };
+    OutboxRow {
+        id: OutboxId::new(41),
+        account: main(),
+        conversation: ConversationId::new(CONVERSATION),
+        turn: None,
+        outbound: Outbound { route, text: "hello".to_owned() },
+        key: IdempotencyKey::new("k"),
+        state: OutboxState::Sent,
+        attempts: 1,
+        first_attempt_at: None,
+        not_before: Timestamp::from_millis(0),
+        last_error: None,
+        message_id: None,
+        created_at: Timestamp::from_millis(0),
+        sent_at: None,
+    }
+}
+
+impl Fake {
+    fn listed<T: Send + 'static>(
+        &self,
+        asked: String,
+        row: T,
+    ) -> BoxFuture<'static, Result<Listed<T>, StoreError>> {
+        self.listed.lock().push(asked);
+        ready(Ok(Listed { rows: vec![row], next: Some(7) })).boxed()
+    }
+}
+
+impl Listing for Fake {
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<SessionRow>, StoreError>> {
+        self.listed(format!("{filter:?} {page:?}"), session())
+    }
+
+    fn session(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+    ) -> BoxFuture<'static, Result<Option<SessionRow>, StoreError>> {
+        let is_it = *account == main() && conversation.as_str() == CONVERSATION;
+        ready(Ok(is_it.then(session))).boxed()
+    }
+
+    fn inbox(
+        &self,
+        filter: &InboxFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<InboxEntry>, StoreError>> {
+        self.listed(format!("{filter:?} {page:?}"), received())
+    }
+
+    fn inbox_row(&self, id: InboxId) -> BoxFuture<'static, Result<Option<InboxEntry>, StoreError>> {
+        ready(Ok((id.get() == 7).then(received))).boxed()
+    }
+
+    fn outbox(
+        &self,
+        filter: &OutboxFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
+        self.listed(format!("{filter:?} {page:?}"), ours())
     }
 }

@@ -116,6 +116,24 @@ fn it_serves_and_comes_back_on_the_same_socket_after_a_panic() {
 }
 
 #[test]
+fn a_panic_in_a_handler_is_answered_and_costs_nobody_else_anything() {
+    let fake = Arc::new(Fake { panics: true, ..Fake::default() });
+    serve(&fake, |address, tree| {
+        for round in 0..5 {
+            let answer = exchange(address, &status_request(TOKEN).replace("/v1/status", "/v1/tree"));
+            assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+            assert!(answer.contains("\"code\":\"internal_error\""), "{answer}");
+            assert!(!answer.contains("drill"), "what panicked is for the log only: {answer}");
+            assert!(answer.contains(&format!("x-request-id: 1-{}\r\n", 2 * round + 1)), "{answer}");
+            assert!(answer.contains("cache-control: no-store"), "{answer}");
+            assert!(exchange(address, &status_request(TOKEN)).starts_with("HTTP/1.1 200 "));
+        }
+        let node = tree.snapshot().into_iter().find(|node| node.path == "runtime/admin").unwrap();
+        assert_eq!(node.restarts, 0, "the server's life went on");
+    });
+}
+
+#[test]
 fn slow_and_broken_clients_are_ended_and_nobody_else_notices() {
     serve(&Arc::default(), |address, _| {
         // F-085: heads that never end, beside one body that does not arrive.

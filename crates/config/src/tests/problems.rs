@@ -145,7 +145,7 @@ fn variables_that_cannot_be_used_are_reported_by_name() {
             ("MOORLINE__ADMIN__ALLOW_REMOTE", "1"),
         ],
         &[
-            "f:1:1: colour: unknown key; known are `data_dir`, `admin`, `log`, `runtime`, `agents`, `channels`",
+            "f:1:1: colour: unknown key; known are `data_dir`, `admin`, `log`, `network`, `runtime`, `agents`, `channels`",
             "environment: MOORLINE__ADMIN__ALLOW_REMOTE: expected true or false, got \"1\"",
             "environment: MOORLINE__ADMIN__LSITEN: unknown setting, did you mean `MOORLINE__ADMIN__LISTEN`?",
             "environment: MOORLINE__CHANNELS__FEISHU__ACCOUNTS__MAIN__APP_SECRET: [channels] is configured in the \
@@ -217,21 +217,22 @@ fn what_is_no_toml_is_reported_without_its_text() {
 fn a_channels_finding_gets_its_place() {
     let text = "[channels.feishu]\n  base_url = \"x\"\n[channels.feishu.accounts.main]\napp_id = \"é\"\n";
     let rows = [
-        ("app_id", "f:4:10: channels.feishu.accounts.main.app_id: is odd"),
-        ("base_url", "f:2:14: channels.feishu.base_url: is odd"),
-        ("app_secret", "f:3:1: channels.feishu.accounts.main.app_secret: is odd"),
+        ("app_id", "f:4:10: channels.feishu.accounts.main.app_id: is odd (ML0304)"),
+        ("base_url", "f:2:14: channels.feishu.base_url: is odd (ML0304)"),
+        ("app_secret", "f:3:1: channels.feishu.accounts.main.app_secret: is odd (ML0304)"),
     ];
     let main: AccountId = "feishu:main".parse().unwrap();
     let locate = |account: &AccountId, key| {
         let finding = Finding { key, problem: "is odd".to_owned() };
-        Problem::locate(&source(text), account, &finding).to_string().replace("config/moorline.toml", "f")
+        let problem = Problem::locate(&source(text), account, &finding);
+        problem.to_string().replace("config/moorline.toml", "f")
     };
     for (key, shown) in rows {
         assert_eq!(locate(&main, key), shown);
     }
     assert_eq!(
         locate(&"telegram:x".parse().unwrap(), "app_id"),
-        "f: channels.telegram.accounts.x.app_id: is odd"
+        "f: channels.telegram.accounts.x.app_id: is odd (ML0304)"
     );
 }
 

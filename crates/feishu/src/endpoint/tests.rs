@@ -1,6 +1,7 @@
 //! The endpoint's answers and the handshake's refusals, one by one.
 
 use moorline_channel::NetworkErrorKind;
+use proptest::prelude::*;
 
 use super::*;
 use crate::fake;
@@ -75,8 +76,11 @@ fn every_refusal_of_the_call_has_its_class() {
         (coded(403), Permission, Some("403")),
         (coded(514), Credentials, Some("514")),
         (coded(987_654), Transient, Some("987654")),
-        (Ok(fake::json(503, json!({"code": 514}))), Transient, None),
-        (Ok(fake::json(403, json!({"code": 403}))), Transient, None),
+        (coded(99_991_400), Throttled, Some("99991400")),
+        (Ok(fake::json(400, json!({"code": 99_991_400}))), Throttled, Some("99991400")),
+        (Ok(fake::json(503, json!({"code": 514}))), Transient, Some("514")),
+        (Ok(fake::json(403, json!({"code": 403}))), Transient, Some("403")),
+        (Ok(fake::json(500, json!({"code": 0}))), Transient, None),
         (Ok(fake::answer(200, "<html>")), Transient, None),
         (Ok(fake::answer(200, "[]")), Transient, None),
         (Ok(fake::json(200, json!({"code": "0", "data": {"URL": URL}}))), Transient, None),
@@ -107,11 +111,44 @@ fn an_unencrypted_address_needs_an_unencrypted_base() {
     assert!(failure.message.contains("unencrypted"), "{failure}");
 }
 
+/// Protocol §1.2: "system busy", whatever the status says and whatever the body is; redirects are not followed. Only
+/// a limit is told apart, with the wait it asks for (§3.6).
 #[test]
-fn a_busy_endpoint_may_say_how_long() {
-    let answer = fake::with_header(fake::answer(429, ""), "x-ogw-ratelimit-reset", "9");
-    let failure = read(&fake::app(BASE), Ok(answer)).unwrap_err();
-    assert_eq!(failure.retry_after, Some(Duration::from_secs(9)));
+fn every_other_status_of_the_call_is_transient() {
+    use FailureClass::*;
+    for (status, class) in [
+        (201, Transient),
+        (204, Transient),
+        (301, Transient),
+        (302, Transient),
+        (307, Transient),
+        (400, Transient),
+        (401, Transient),
+        (403, Transient),
+        (404, Transient),
+        (429, Throttled),
+        (500, Transient),
+        (502, Transient),
+        (503, Transient),
+        (504, Transient),
+    ] {
+        for body in ["", "<html>", "{}", "[]", "\"", r#"{"code":0,"data":{"URL":"wss://h.test/"}}"#] {
+            let answer = fake::with_header(fake::answer(status, body), "location", "https://elsewhere.test/");
+            let failure = read(&fake::app(BASE), Ok(answer)).err().unwrap();
+            assert_eq!((failure.class, failure.code.as_deref()), (class, None), "{status} {body}");
+            assert!(failure.message.contains(&format!("status {status}")), "{failure}");
+        }
+    }
+    for (header, value, wait) in [
+        ("x-ogw-ratelimit-reset", "9", Some(9)),
+        ("retry-after", "7", Some(7)),
+        ("retry-after", "Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("x-ogw-ratelimit-reset", "0", Some(1)),
+    ] {
+        let answer = fake::with_header(fake::answer(429, ""), header, value);
+        let failure = read(&fake::app(BASE), Ok(answer)).unwrap_err();
+        assert_eq!(failure.retry_after, wait.map(Duration::from_secs), "{header} {value}");
+    }
 }
 
 /// Protocol §1.3 (F-006), F-027, F-090.
@@ -149,6 +186,18 @@ fn every_refusal_of_the_handshake_has_its_class() {
     );
 }
 
+/// Protocol §1.3: the reason is in the headers. Without them no status means anything but "again".
+#[test]
+fn a_handshake_refused_without_a_reason_is_transient() {
+    for status in [200, 204, 301, 302, 307, 400, 401, 403, 404, 426, 429, 500, 502, 503] {
+        let response = fake::with_header(fake::answer(status, ""), "location", "https://elsewhere.test/");
+        let error = HandshakeError::Refused { status: response.status, headers: response.headers };
+        let failure = endpoint(URL).refused(&error);
+        assert_eq!((failure.class, failure.code.as_deref()), (FailureClass::Transient, None), "{status}");
+        assert!(failure.message.contains(&format!("status {status}")), "{failure}");
+    }
+}
+
 /// Protocol §1.1 and §2.2: what is missing or senseless changes nothing.
 #[test]
 fn a_client_config_is_merged_field_by_field() {
@@ -180,4 +229,25 @@ fn a_client_config_is_merged_field_by_field() {
     known.merge(&json!({"PingInterval": 1, "ReconnectCount": -1, "ReconnectInterval": 0}));
     assert_eq!((known.ping_interval.as_secs(), known.reconnect_count), (1, -1));
     assert_eq!((known.reconnect_interval.as_secs(), known.reconnect_nonce.as_secs()), (0, 25));
+}
+
+proptest! {
+    /// Whatever the answer: an address to open, or a failure that names no secret.
+    #[test]
+    fn any_answer_is_an_address_or_a_failure(
+        status in 200u16..600,
+        noise in prop::collection::vec(any::<u8>(), 0..64),
+        code in prop::option::of(any::<i64>()),
+        url in "(wss?|https?)?(://)?[a-z.:0-9]{0,8}/?\\PC{0,16}",
+        config in "[{}\\[\\]\":,0-9a-zA-Z]{0,16}",
+    ) {
+        let config = serde_json::from_str::<Value>(&config).unwrap_or_default();
+        let body = json!({"code": code, "msg": fake::SECRET, "data": {"URL": url, "ClientConfig": config}});
+        for answer in [fake::json(status, body), fake::answer(status, noise)] {
+            match read(&fake::app(BASE), Ok(answer)) {
+                Ok(endpoint) => ClientConfig::default().merge(&endpoint.config),
+                Err(failure) => prop_assert!(!failure.message.contains(fake::SECRET)),
+            }
+        }
+    }
 }

@@ -140,52 +140,6 @@ fn mentions_are_entities() {
 }
 
 #[test]
-fn placeholders_become_names_in_one_pass() {
-    let mention =
-        |n: u32, name: &str| json!({"key": format!("@_user_{n}"), "id": {"open_id": "ou"}, "name": name});
-    let mut envelope = envelope();
-    envelope["event"]["message"]["mentions"] = json!([mention(1, "@_user_2"), mention(2, "Bo"), mention(10, "Ann"),
-        {"key": "@_all", "name": "all"}]);
-    for (said, read) in [
-        ("@_user_1 @_user_2 @_user_10", Some("@@_user_2 @Bo @Ann")),
-        ("@_user_10hello, a@b.test @ @@_user_2", Some("@Annhello, a@b.test @ @@Bo")),
-        ("@_user_3 @_user_ @_all!", Some("@_user_3 @_user_ @all!")),
-        ("  é \n", Some("é")),
-        (" \n", None),
-        ("", None),
-    ] {
-        envelope["event"]["message"]["content"] = json!(json!({"text": said}).to_string());
-        assert_eq!(message(&envelope).text.as_deref(), read, "{said}");
-    }
-}
-
-#[test]
-fn a_post_is_read_line_by_line() {
-    let content = json!({"title": "Plan", "content": [
-        [{"tag": "text", "text": "Hi "}, {"tag": "at", "user_id": "@_user_1"}, {"tag": "at", "user_id": "x", "user_name": "Xi"}],
-        [{"tag": "a", "text": "docs", "href": "https://a.test"}, {"tag": "img", "image_key": "k"}],
-        "odd", [], [7, {"tag": "md", "text": "**end**"}],
-    ]});
-    let mut envelope = with("/event/message/message_type", json!("post"));
-    envelope["event"]["message"]["content"] = json!(content.to_string());
-    assert_eq!(
-        message(&envelope).text.as_deref(),
-        Some("Plan\nHi @Moor@Xi\ndocs (https://a.test)\n\n**end**")
-    );
-    envelope["event"]["message"]["content"] = json!(r#"{"title":"","content":[[{"tag":"img"}]]}"#);
-    assert_eq!(message(&envelope).text, None);
-}
-
-/// F-039: kept, so that the agent's side can say something about it.
-#[test]
-fn other_types_are_messages_without_text() {
-    for kind in ["image", "file", "audio", "sticker", "interactive", "merge_forward", "of_next_year"] {
-        assert_eq!(message(&with("/event/message/message_type", json!(kind))).text, None, "{kind}");
-    }
-    assert_eq!(message(&with("/event/message/message_type", json!(null))).text, None);
-}
-
-#[test]
 fn times_are_milliseconds_or_microseconds() {
     let millis = Some(Timestamp::from_millis(1_774_004_591_415));
     for (time, read) in [
@@ -245,6 +199,69 @@ fn a_message_without_event_id_is_known_by_its_own() {
     assert!(inbound.dedupe.contains(&DedupeKey::new("message:om_1")));
 }
 
+/// Protocol §4.2: what nobody reads may be there, or not, or be of any type; a message is never lost over it. Quoted
+/// messages, threads and edits are in `raw`, for whoever wants to tell the agent of them.
+#[test]
+fn fields_that_nobody_reads_lose_no_message() {
+    for field in [
+        "root_id",
+        "parent_id",
+        "thread_id",
+        "update_time",
+        "user_agent",
+        "lark_agent_context",
+        "chat_type",
+        "create_time",
+        "mentions",
+        "of_next_year",
+    ] {
+        for odd in
+            [json!("om_0"), json!(""), json!(7), json!(1.5), json!([[]]), json!({"a": null}), json!(true)]
+        {
+            let mut envelope = envelope();
+            envelope["event"]["message"][field] = odd;
+            let inbound = message(&envelope);
+            assert_eq!(inbound.message_id, MessageId::new("om_1"), "{field}");
+            assert_eq!(inbound.raw, envelope.to_string());
+        }
+    }
+}
+
+/// An edited message keeps the time at which it was written.
+#[test]
+fn an_edit_changes_no_time() {
+    let envelope = with("/event/message/update_time", json!("1774009999999"));
+    assert_eq!(message(&envelope).written_at, Some(Timestamp::from_millis(1_774_004_591_400)));
+}
+
+/// `mentioned_type` decides nothing: who is mentioned, is by id (F-093), and undecided while we do not know ours (G8).
+#[test]
+fn a_mentioned_bot_is_known_by_its_ids() {
+    for kind in [json!("bot"), json!("user"), json!(null), json!(7)] {
+        let mentions = json!([{"key": "@_user_1", "id": {"open_id": "ou_x", "user_id": ""}, "name": "x",
+            "mentioned_type": kind}]);
+        let inbound = message(&with("/event/message/mentions", mentions));
+        assert_eq!(inbound.mentions, vec![Mention::One(users(&["ou_x"]))]);
+    }
+}
+
+/// Ids are keys of the store: nobody makes them a megabyte long.
+#[test]
+fn absurd_ids_are_no_ids() {
+    let long = json!("x".repeat(ID_BYTES + 1));
+    for path in ["/event/message/message_id", "/event/message/chat_id"] {
+        assert_eq!(unreadable(with(path, long.clone()).to_string()).0, EventId::new("60d5"));
+    }
+    let inbound = message(&with("/header/event_id", long.clone()));
+    assert_eq!(inbound.event_id, EventId::new("message:om_1"));
+    let inbound = message(&with("/event/message/thread_id", long.clone()));
+    assert_eq!(inbound.conversation, ConversationId::new("oc_1"));
+    let inbound = message(&with("/event/sender/sender_id", json!({"open_id": long, "union_id": "on"})));
+    assert_eq!(inbound.sender.ids, users(&["on"]));
+    let fits = json!("x".repeat(ID_BYTES));
+    assert_eq!(message(&with("/event/message/chat_id", fits)).chat.id.as_str().len(), ID_BYTES);
+}
+
 /// Protocol §4.3.
 #[test]
 fn events_that_are_no_messages_need_only_their_acknowledgement() {
@@ -268,13 +285,5 @@ proptest! {
         payload[at] = byte;
         payload.truncate(cut.index(payload.len() + 1).max(payload.len() / 2));
         drop(read(payload.into()));
-    }
-
-    #[test]
-    fn any_text_is_named_without_panic(said in "(@_user_|@|1|0|é|_all| ){0,20}") {
-        let mut envelope = envelope();
-        envelope["event"]["message"]["content"] = json!(json!({"text": said}).to_string());
-        let inbound = message(&envelope);
-        prop_assert_eq!(inbound.text.is_none(), said.trim().is_empty());
     }
 }

@@ -1,5 +1,7 @@
 //! The codec, byte for byte against the protocol page, and against noise.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -58,10 +60,79 @@ fn the_frames_of_the_page_are_read() {
 /// F-037: fields of a later version, in any place, change nothing.
 #[test]
 fn unknown_fields_are_skipped() {
-    let mut bytes = vec![0x52, 2, b'x', b'y', 0x58, 7];
+    let bytes = strange();
+    assert_eq!(Frame::read(bytes).unwrap(), Frame::read(fake::bytes(fake::DATA)).unwrap());
+}
+
+/// [`fake::DATA`] between fields nobody knows: a string, a number, a group with a number in it, four bytes.
+fn strange() -> Bytes {
+    let mut bytes = vec![0x52, 2, b'x', b'y', 0x58, 7, 0x63, 0x08, 1, 0x64];
     bytes.extend_from_slice(&fake::bytes(fake::DATA));
-    bytes.extend_from_slice(&[0x65, 1, 2, 3, 4]);
-    assert_eq!(Frame::read(bytes.into()).unwrap(), Frame::read(fake::bytes(fake::DATA)).unwrap());
+    bytes.extend_from_slice(&[0x6d, 1, 2, 3, 4]);
+    bytes.into()
+}
+
+const STORED: &[u8] = br#"{"code": 200, "headers": null, "data": null}"#;
+
+/// Protocol §2.4, byte for byte.
+#[test]
+fn the_acknowledgement_of_the_page() {
+    let written = Acknowledgement::of(&fake::bytes(fake::DATA)).write(STORED, Duration::from_millis(12));
+    assert_eq!(written, fake::bytes(fake::ACK));
+}
+
+/// Protocol §2.4: as it was, known or not, in the order received; only the payload is another, and `biz_rt` new.
+#[test]
+fn the_acknowledgement_repeats_what_nobody_knows() {
+    let written = Acknowledgement::of(&strange()).write(STORED, Duration::from_millis(12));
+    let mut wanted = strange()[..10].to_vec();
+    wanted.extend_from_slice(&fake::bytes(fake::ACK));
+    wanted.extend_from_slice(&[0x6d, 1, 2, 3, 4]);
+    assert_eq!(written, wanted);
+}
+
+/// Whatever order the platform writes in: what came stays in it, the header follows the headers, and the payload is
+/// where it was, or at the end.
+#[test]
+fn the_acknowledgement_keeps_the_order() {
+    let required = [0x08, 0, 0x10, 0, 0x18, 0, 0x20, 1];
+    let (header, old) = ([0x2a, 4, 0x0a, 0, 0x12, 0], [0x42, 1, b'!']);
+    let (biz_rt, new) = (b"\x2a\x0b\x0a\x06biz_rt\x12\x010", b"\x42\x02{}");
+    let none: &[u8] = &[];
+    for (received, wanted) in [
+        ([&required[..], &header, &old], vec![&required[..], &header, biz_rt, new]),
+        ([&old, &header, &required], vec![new, &header, biz_rt, &required]),
+        ([&header, &required, &old], vec![&header, biz_rt, &required, new]),
+        ([&header, &required, none], vec![&header, biz_rt, &required, new]),
+        ([&required, &old, none], vec![&required, biz_rt, new]),
+        // The last payload counts, none of them is sent back, and the new one stands where the first was.
+        ([&old, &header, &[&required[..], &old].concat()], vec![new, &header, biz_rt, &required]),
+        ([&[old, old].concat()[..], &header, &required], vec![new, &header, biz_rt, &required]),
+    ] {
+        let frame = Bytes::from(received.concat());
+        assert!(Frame::read(frame.clone()).is_ok());
+        assert_eq!(Acknowledgement::of(&frame).write(b"{}", Duration::ZERO), wanted.concat());
+    }
+}
+
+/// Protocol §2: always written, even when they are 0.
+#[test]
+fn a_frame_without_a_required_field_is_none() {
+    let fields: [&[u8]; 5] = [&[0x08, 0], &[0x10, 0], &[0x18, 0], &[0x20, 0], &[0x2a, 4, 0x0a, 0, 0x12, 0]];
+    assert!(Frame::read(fields.concat().into()).is_ok());
+    for (left_out, name) in ["SeqID", "LogID", "service", "method"].into_iter().enumerate() {
+        let rest: Vec<_> =
+            fields.iter().enumerate().filter(|(n, _)| *n != left_out).map(|(_, f)| *f).collect();
+        assert_eq!(Frame::read(rest.concat().into()), Err(FrameError::Missing(name)));
+    }
+    for (header, name) in [
+        (&[0x2a, 2, 0x12, 0][..], "key of a header"),
+        (&[0x2a, 2, 0x0a, 0], "value of a header"),
+        (&[0x2a, 0], "key of a header"),
+    ] {
+        let frame = [&fields.concat(), header].concat();
+        assert_eq!(Frame::read(frame.into()), Err(FrameError::Missing(name)));
+    }
 }
 
 #[test]
@@ -71,7 +142,19 @@ fn what_is_no_frame_is_an_error() {
     wrong_wire_type[0] = 0x0a;
     let not_utf8 = Frame { headers: headers(&[("type", "~")]), ..Frame::default() }.write();
     let not_utf8: Vec<u8> = not_utf8.iter().map(|&b| if b == b'~' { 0xff } else { b }).collect();
-    for bytes in [data[..data.len() - 1].to_vec(), wrong_wire_type, not_utf8, vec![0xff; 12], vec![0x00]] {
+    let number_for_a_header = [&data[..], &[0x28, 1]].concat();
+    let group_without_end = [&data[..], &[0x63, 0x08]].concat();
+    let deep = [&data[..], &[0x63; 1_000], &[0x64; 1_000]].concat();
+    for bytes in [
+        data[..data.len() - 1].to_vec(),
+        wrong_wire_type,
+        not_utf8,
+        number_for_a_header,
+        group_without_end,
+        deep,
+        vec![0xff; 12],
+        vec![0x00],
+    ] {
         assert!(matches!(Frame::read(bytes.into()), Err(FrameError::Malformed(_))));
     }
 }
@@ -79,14 +162,21 @@ fn what_is_no_frame_is_an_error() {
 /// F-095: refused before 2 MiB of empty headers become 48 MiB of them.
 #[test]
 fn a_frame_of_nothing_but_headers_is_refused() {
-    assert_eq!(Frame::read([0x2a, 0].repeat(1 << 20).into()), Err(FrameError::TooManyHeaders));
-    assert_eq!(Frame::read([0x2a, 0].repeat(HEADER_LIMIT).into()).unwrap().headers.len(), HEADER_LIMIT);
+    let frame = |headers: usize| {
+        let mut bytes = fake::bytes(fake::PING)[..11].to_vec();
+        bytes.extend_from_slice(&[0x2a, 4, 0x0a, 0, 0x12, 0].repeat(headers));
+        Frame::read(bytes.into())
+    };
+    assert_eq!(frame(1 << 18), Err(FrameError::TooManyHeaders));
+    assert_eq!(frame(HEADER_LIMIT).unwrap().headers.len(), HEADER_LIMIT);
 }
 
 proptest! {
     #[test]
     fn noise_never_panics(noise in prop::collection::vec(any::<u8>(), 0..256)) {
-        drop(Frame::read(noise.into()));
+        let noise = Bytes::from(noise);
+        drop(Acknowledgement::of(&noise).write(STORED, Duration::ZERO));
+        drop(Frame::read(noise));
     }
 
     /// Real frames, cut short and with bits flipped.
@@ -103,8 +193,14 @@ proptest! {
                 *byte ^= 1 << bit;
             }
         }
-        if let Ok(frame) = Frame::read(bytes.into()) {
-            prop_assert_eq!(Frame::read(frame.write()).unwrap(), frame);
+        let bytes = Bytes::from(bytes);
+        let answer = Acknowledgement::of(&bytes).write(STORED, Duration::from_millis(7));
+        if let Ok(frame) = Frame::read(bytes) {
+            prop_assert_eq!(&Frame::read(frame.write()).unwrap(), &frame);
+            let mut headers = frame.headers.clone();
+            headers.push(Header { key: "biz_rt".to_owned(), value: "7".to_owned() });
+            let payload = Some(Bytes::from_static(STORED));
+            prop_assert_eq!(Frame::read(answer).unwrap(), Frame { headers, payload, ..frame });
         }
     }
 

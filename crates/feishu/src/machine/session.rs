@@ -6,13 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use moorline_channel::{AckId, Delivery, Effect, Event, Message, Output};
 use moorline_core::Monotonic;
-use prost::Message as _;
 use serde_json::Value;
 
 use crate::app::Rhythm;
 use crate::endpoint::{ClientConfig, Endpoint};
 use crate::event::{self, Received};
-use crate::frame::{CONTROL, DATA, Frame, Header};
+use crate::frame::{Acknowledgement, CONTROL, DATA, Frame};
 use crate::parts::{Joined, Parts};
 
 /// Most deliveries that wait for their verdicts, and most bytes of their frames. What exceeds it is refused at
@@ -45,8 +44,7 @@ pub(super) struct Session {
 
 /// A delivery whose verdict is not known yet.
 struct Waiting {
-    /// The frame to send back, without its payload.
-    frame: Frame,
+    answer: Acknowledgement,
     received: Monotonic,
 }
 
@@ -103,7 +101,7 @@ impl Session {
     }
 
     fn binary(&mut self, bytes: Bytes, now: Monotonic, effects: &mut Vec<Effect>) {
-        let frame = match Frame::read(bytes) {
+        let frame = match Frame::read(bytes.clone()) {
             Ok(frame) => frame,
             Err(error) => return effects.push(skipped(error.to_string())),
         };
@@ -116,7 +114,7 @@ impl Session {
             (CONTROL, Some("pong")) => effects.extend(self.pong(&frame)),
             // The platform's own pings need no answer (protocol §2.2).
             (CONTROL, Some("ping")) => {}
-            (DATA, Some("event")) => self.data(frame, now, effects),
+            (DATA, Some("event")) => self.data(&frame, &bytes, now, effects),
             (method, kind) => {
                 let kind = self.endpoint.quote(kind.unwrap_or("none"));
                 effects.push(skipped(format!("a frame of method {method} and type {kind}")));
@@ -136,52 +134,55 @@ impl Session {
         }
     }
 
-    fn data(&mut self, mut frame: Frame, now: Monotonic, effects: &mut Vec<Effect>) {
-        let payload = match self.parts.take(&frame, now) {
+    fn data(&mut self, frame: &Frame, bytes: &Bytes, now: Monotonic, effects: &mut Vec<Effect>) {
+        let payload = match self.parts.take(frame, now) {
             Ok(Joined::Whole(payload)) => payload,
             Ok(Joined::Incomplete) => return,
             Err(error) => return effects.push(skipped(error.to_string())),
         };
-        frame.payload = None;
+        let answer = Acknowledgement::of(bytes);
         match event::read(payload) {
+            // Cards too: the user sees an error unless the answer is there within 3 s, and one without data changes
+            // nothing (protocol §4.4).
             Received::Notice { kind } => {
                 effects.push(Effect::Emit(Output::Notice { kind }));
-                effects.push(answer(frame, STORED, Duration::ZERO));
+                effects.push(send(&answer, STORED, Duration::ZERO));
             }
-            Received::Delivery(delivery) => self.deliver(frame, delivery, now, effects),
+            Received::Delivery(delivery) => self.deliver(answer, delivery, now, effects),
         }
     }
 
     /// A redelivery that comes before the first copy has its verdict is a delivery of its own: which is the
     /// duplicate is for the store to say (F-032).
-    fn deliver(&mut self, frame: Frame, delivery: Delivery, now: Monotonic, effects: &mut Vec<Effect>) {
-        let bytes = frame.encoded_len();
-        if self.waiting.len() >= WAITING_LIMIT || self.waiting_bytes + bytes > WAITING_BYTES {
+    fn deliver(
+        &mut self,
+        answer: Acknowledgement,
+        delivery: Delivery,
+        now: Monotonic,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.waiting.len() >= WAITING_LIMIT || self.waiting_bytes + answer.size() > WAITING_BYTES {
             let why = format!("an event was refused: {} wait to be stored", self.waiting.len());
             effects.push(skipped(why));
-            effects.push(answer(frame, REFUSED, Duration::ZERO));
+            effects.push(send(&answer, REFUSED, Duration::ZERO));
             return;
         }
         let ack = AckId(self.next_ack);
         self.next_ack += 1;
-        self.waiting_bytes += bytes;
-        self.waiting.insert(ack, Waiting { frame, received: now });
+        self.waiting_bytes += answer.size();
+        self.waiting.insert(ack, Waiting { answer, received: now });
         effects.push(Effect::Emit(Output::Deliver { ack, deliveries: vec![delivery], cursor: None }));
     }
 
     fn verdict(&mut self, ack: AckId, stored: bool, now: Monotonic) -> Option<Effect> {
-        let Waiting { frame, received } = self.waiting.remove(&ack)?;
-        self.waiting_bytes -= frame.encoded_len();
-        Some(answer(frame, if stored { STORED } else { REFUSED }, now - received))
+        let Waiting { answer, received } = self.waiting.remove(&ack)?;
+        self.waiting_bytes -= answer.size();
+        Some(send(&answer, if stored { STORED } else { REFUSED }, now - received))
     }
 }
 
-/// The frame as received, every header in its place, with `biz_rt` behind them and the verdict as payload (protocol
-/// §2.4). Some headers name the machine that the acknowledgement has to find its way back to.
-fn answer(mut frame: Frame, payload: &'static [u8], took: Duration) -> Effect {
-    frame.headers.push(Header { key: "biz_rt".to_owned(), value: took.as_millis().to_string() });
-    frame.payload = Some(Bytes::from_static(payload));
-    Effect::Send(Message::Binary(frame.write()))
+fn send(answer: &Acknowledgement, payload: &'static [u8], took: Duration) -> Effect {
+    Effect::Send(Message::Binary(answer.write(payload, took)))
 }
 
 fn skipped(why: String) -> Effect {

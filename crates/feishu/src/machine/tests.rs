@@ -10,6 +10,8 @@ use super::*;
 use crate::fake;
 use crate::frame::{CONTROL, DATA, Frame, Header};
 
+mod events;
+
 const URL: &str = "ws://127.0.0.1:9/ws/v2?fpid=493&device_id=7677&access_key=canary-key&service_id=33554678\
     &ticket=canary-ticket";
 
@@ -316,10 +318,16 @@ fn silence_from_the_beginning_is_noticed_soon() {
 fn malformed_frames_keep_the_connection() {
     let event = |headers: &[(&str, &str)]| frame(DATA, headers, "{}");
     let mut rig = Rig::open();
-    assert_eq!(rig.receive(Bytes::new()), ["alive", "skipped: a frame of method 0 and type none"]);
+    assert_eq!(rig.receive(Bytes::new()), ["skipped: the frame has no SeqID"]);
+    assert_eq!(
+        rig.receive(fake::bytes(fake::DATA).slice(2..)),
+        ["skipped: the frame has no SeqID"],
+        "no acknowledgement: the platform sends it again"
+    );
     let noise = rig.receive(Bytes::from_static(b"\xff\xff\xff"));
     assert!(noise.len() == 1 && noise[0].starts_with("skipped: the message is no frame"), "{noise:?}");
-    let bomb = rig.receive([0x2a, 0].repeat(1_000).into());
+    let bomb = [&fake::bytes(fake::PING)[..11], &[0x2a, 4, 0x0a, 0, 0x12, 0].repeat(1_000)].concat();
+    let bomb = rig.receive(bomb.into());
     assert_eq!(bomb, ["skipped: the frame has more than 64 headers"]);
     let text = rig.step(Event::Frame(Message::Text("{}".to_owned())));
     assert_eq!(text, ["skipped: a text message of 2 bytes"]);
@@ -343,107 +351,6 @@ fn malformed_frames_keep_the_connection() {
     // An event that cannot be read is kept, and acknowledged like any other.
     assert_eq!(rig.receive(part("m", 1, 0, "{")), ["alive", "deliver 0"]);
     assert_eq!(rig.receive(part("m", 1, 0, message("om_1"))), ["alive", "deliver 1"]);
-}
-
-/// Protocol §4.3: acknowledged at once, every header in its place.
-#[test]
-fn an_event_without_use_is_acknowledged_at_once() {
-    let payload =
-        json!({"schema": "2.0", "header": {"event_type": "im.chat.member.bot.added_v1"}}).to_string();
-    let headers = [("instance_id", "i-7"), ("type", "event"), ("x-new", ""), ("instance_id", "again")];
-    assert_eq!(
-        Rig::open().receive(frame(DATA, &headers, payload)),
-        [
-            "alive",
-            "notice im.chat.member.bot.added_v1",
-            "ack 200 instance_id=i-7 type=event x-new= instance_id=again biz_rt=0",
-        ]
-    );
-}
-
-/// F-038; protocol §2.3: one ack per event, from the frame that completed it, none before.
-#[test]
-fn an_event_in_parts_is_acknowledged_once() {
-    let payload = Bytes::from(message("om_1"));
-    // In the middle of the two bytes of é.
-    let cut = payload.iter().position(|&b| b == 0xc3).unwrap() + 1;
-    let (head, tail) = (payload.slice(..cut), payload.slice(cut..));
-    let mut rig = Rig::open();
-    assert_eq!(rig.receive(part("m-1", 3, 2, "")), ["alive"]);
-    assert_eq!(rig.receive(part("m-1", 3, 1, tail.clone())), ["alive"]);
-    assert_eq!(rig.receive(part("m-2", 1, 0, message("om_2"))), ["alive", "deliver 0"]);
-    let whole = rig.raw(Event::Frame(Message::Binary(part("m-1", 3, 0, head.clone()))));
-    let [_, Effect::Emit(Output::Deliver { ack: AckId(1), deliveries, .. })] = whole.as_slice() else {
-        panic!("{whole:?}")
-    };
-    let moorline_channel::Delivery::Message(inbound) = &deliveries[0] else { panic!("{deliveries:?}") };
-    assert_eq!((inbound.text.as_deref(), &inbound.raw), (Some("hé"), &payload));
-    rig.pass(5);
-    assert_eq!(rig.verdict(1, true), ["ack 200 type=event message_id=m-1 sum=3 seq=0 biz_rt=5"]);
-
-    // A part is lost: said, not acknowledged, and the redelivery starts clean.
-    assert_eq!(rig.receive(part("m-3", 2, 1, tail.clone())), ["alive"]);
-    rig.pass(10_000);
-    assert_eq!(
-        rig.receive(part("m-3", 2, 0, head)),
-        ["skipped: 1 events of which parts are missing; nothing was acknowledged", "alive"]
-    );
-    assert_eq!(rig.receive(part("m-3", 2, 1, tail)), ["alive", "deliver 2"]);
-}
-
-/// F-028, F-033: only the verdict acknowledges, and a refusal brings the event back.
-#[test]
-fn what_was_not_stored_is_refused() {
-    let mut rig = Rig::open();
-    rig.receive(part("m-1", 1, 0, message("om_1")));
-    rig.pass(60_000);
-    assert_eq!(rig.step(Event::Wake), ["ping 33554678"]);
-    assert_eq!(rig.verdict(0, false), ["ack 500 type=event message_id=m-1 sum=1 seq=0 biz_rt=60000"]);
-    assert_eq!(rig.verdict(0, true), [""; 0]);
-    assert_eq!(rig.verdict(9, true), [""; 0]);
-}
-
-/// F-032: the store decides which is the duplicate; each copy has its own acknowledgement.
-#[test]
-fn a_second_copy_is_a_delivery_of_its_own() {
-    let mut rig = Rig::open();
-    assert_eq!(rig.receive(part("m-1", 1, 0, message("om_1"))), ["alive", "deliver 0"]);
-    assert_eq!(rig.receive(part("m-1", 1, 0, message("om_1"))), ["alive", "deliver 1"]);
-    assert_eq!(rig.verdict(1, true).len(), 1);
-    assert_eq!(rig.verdict(0, true).len(), 1);
-}
-
-#[test]
-fn a_verdict_after_the_end_is_ignored() {
-    let mut rig = Rig::open();
-    rig.receive(part("m-1", 1, 0, message("om_1")));
-    rig.step(Event::Lost(None));
-    assert_eq!(rig.verdict(0, true), [""; 0]);
-    assert_eq!(rig.machine.wake_at(), None);
-}
-
-/// F-042, G12: a store that does not answer costs a bounded amount of memory, and no event.
-#[test]
-fn deliveries_beyond_the_bound_are_refused_at_once() {
-    let mut rig = Rig::open();
-    for n in 0..1_024 {
-        assert_eq!(rig.receive(part("m", 1, 0, message("om"))), ["alive".to_owned(), format!("deliver {n}")]);
-    }
-    let refused = rig.receive(part("m", 1, 0, message("om")));
-    assert_eq!(refused[1], "skipped: an event was refused: 1024 wait to be stored");
-    assert!(refused[2].starts_with("ack 500 "), "{refused:?}");
-    rig.verdict(77, true);
-    assert_eq!(rig.receive(part("m", 1, 0, message("om"))), ["alive", "deliver 1024"]);
-
-    // The same in bytes: frames whose headers are huge.
-    let mut rig = Rig::open();
-    let huge = "x".repeat(1 << 20);
-    let big = frame(DATA, &[("type", "event"), ("trace_id", &huge)], message("om"));
-    let delivered = (0..8).filter(|_| rig.receive(big.clone())[1].starts_with("deliver")).count();
-    assert_eq!(delivered, 3);
-    rig.verdict(0, true);
-    assert_eq!(rig.receive(big.clone())[1], "deliver 3");
-    assert!(rig.receive(big)[1].starts_with("skipped"));
 }
 
 proptest! {

@@ -105,8 +105,13 @@ fn a_reply_that_cannot_be_had_falls_back_with_keys_of_its_own() {
     assert!(first.iter().all(|key| key.len() <= KEY_LIMIT));
     assert_eq!(keys(&send(&message, answers()).0), first);
 
-    let (http, outcome) = send(&outbound("oc_1", Some("om_q"), false), [refused(230_019), sent("om_4")]);
-    assert_eq!((http.calls().len(), outcome), (2, receipt("om_4")));
+    for gone in [230_011, 230_019, 230_110] {
+        let (http, outcome) = send(&outbound("oc_1", Some("om_q"), false), [refused(gone), sent("om_4")]);
+        assert_eq!((http.calls().len(), outcome), (2, receipt("om_4")));
+    }
+    // Both of the codes that say that there are no threads.
+    let (http, outcome) = send(&message, [refused(230_072), sent("om_5")]);
+    assert_eq!((http.calls().len(), outcome), (2, receipt("om_5")));
 }
 
 /// A fallback happens once, and only from a reply.

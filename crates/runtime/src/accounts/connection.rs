@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use futures_util::FutureExt;
 use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
 use moorline_core::{
     AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, Monotonic, Route,
@@ -51,6 +52,8 @@ pub(crate) struct Connection {
     attempts: u64,
     draining: Vec<oneshot::Sender<()>>,
     drained: bool,
+    /// The last wait was cut short by a neighbour's success; the next one is waited out.
+    cut_short: bool,
 }
 
 /// The connection there is, from its first call to its end.
@@ -81,9 +84,9 @@ impl Connection {
         let life = match before {
             Some((state @ (AccountState::Reconnecting | AccountState::Parked), down)) => {
                 let down_since = Monotonic::from_origin(now.since_origin().saturating_sub(down));
-                Lifecycle::new(account.retry, state, down_since)
+                Lifecycle::new(state, down_since)
             }
-            _ => Lifecycle::new(account.retry, AccountState::Connecting, now),
+            _ => Lifecycle::new(AccountState::Connecting, now),
         };
         Self {
             services,
@@ -95,12 +98,13 @@ impl Connection {
             attempts: 0,
             draining: Vec::new(),
             drained: false,
+            cut_short: false,
         }
     }
 
     /// Begins an attempt as soon as the host's pace allows.
     fn connect(&mut self, ctx: &mut Context<Self>) {
-        if self.attempt.is_some() || self.drained {
+        if self.attempt.is_some() || self.is_drained() {
             return;
         }
         self.cancel_retry(ctx);
@@ -115,7 +119,16 @@ impl Connection {
         }
     }
 
+    /// Nothing connects once the account is told to drain, or the whole process is ending.
+    fn is_drained(&self) -> bool {
+        self.drained || self.services.draining.get()
+    }
+
     fn open(&mut self, ctx: &mut Context<Self>) {
+        // Asked again: a timer that was cancelled may fire once more.
+        if self.attempt.is_some() || self.is_drained() {
+            return;
+        }
         self.attempts += 1;
         let number = self.attempts;
         self.life.started();
@@ -147,8 +160,8 @@ impl Connection {
     fn ended(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         self.attempt = None;
         match ended {
-            Ended::Failed(failure) if !self.drained => self.failed(&failure, ctx),
-            Ended::Stopped if !self.drained => {
+            Ended::Failed(failure) if !self.is_drained() => self.failed(&failure, ctx),
+            Ended::Stopped if !self.is_drained() => {
                 self.failed(&Failure::transient("the connection was ended"), ctx)
             }
             Ended::Failed(_) | Ended::Stopped => self.gone(),
@@ -169,7 +182,12 @@ impl Connection {
 
     fn failed(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
         let was = self.life.state();
-        let setback = self.life.failed(failure, self.services.clock.now(), self.services.random.unit());
+        let setback = self.life.failed(
+            failure,
+            &self.account.retry(),
+            self.services.clock.now(),
+            self.services.random.unit(),
+        );
         self.log_setback(was, &setback, failure);
         let next_attempt_at = Some(self.services.clock.wall() + setback.wait);
         self.services.board.update(&self.account.id, |status| {
@@ -181,25 +199,30 @@ impl Connection {
             status.evidence.connected_at = None;
         });
         self.services.publish(&self.account.id, self.env.generation, setback.state);
-        self.retry_after(setback, ctx);
+        self.retry_after(&setback, failure, ctx);
     }
 
     /// Waits, or until another account's connection to the same host became ready: then the host is back, and
-    /// waiting longer would only keep this account deaf. That is for accounts that merely lost their connection;
-    /// one whose credentials were refused has its own reasons. A random fraction of a second keeps them apart.
-    fn retry_after(&mut self, setback: Setback, ctx: &mut Context<Self>) {
+    /// waiting longer would only keep this account deaf. That is for accounts that merely lost their connection, and
+    /// not twice in a row: one that fails for reasons of its own keeps its back-off, however often its neighbours
+    /// succeed. A wait that the platform asked for is waited. A random fraction of a second keeps accounts apart.
+    fn retry_after(&mut self, setback: &Setback, failure: &Failure, ctx: &mut Context<Self>) {
+        let shared_fate = setback.state == AccountState::Reconnecting
+            && setback.attempt > 1
+            && failure.retry_after.is_none()
+            && !self.cut_short;
         let waiting = tokio::time::sleep(setback.wait);
-        let shared_fate = setback.state == AccountState::Reconnecting && setback.attempt > 1;
         let recovered = self.services.hosts.next_success(self.account.plan.host());
         let spread = Duration::from_secs(1).mul_f64(self.services.random.unit());
         let waiting = actix::fut::wrap_future(async move {
             tokio::select! {
-                () = waiting => {}
-                () = async { recovered.await; tokio::time::sleep(spread).await }, if shared_fate => {}
+                () = waiting => false,
+                () = async { recovered.await; tokio::time::sleep(spread).await }, if shared_fate => true,
             }
         });
-        self.retry = Some(ctx.spawn(waiting.map(|(), this: &mut Self, ctx| {
+        self.retry = Some(ctx.spawn(waiting.map(|cut_short, this: &mut Self, ctx| {
             this.retry = None;
+            this.cut_short = cut_short;
             this.connect(ctx);
         })));
     }
@@ -288,12 +311,13 @@ impl Connection {
     ) {
         self.event_arrived();
         let us = self.services.board.own_id(&self.account.id);
+        let treatment = self.account.treatment();
         let messages: Vec<NewMessage> = deliveries
             .into_iter()
             .map(|delivery| match delivery {
                 Delivery::Message(message) => {
                     let facts = Facts::from(&*message);
-                    let verdict = access::judge(&self.account.access, us.as_ref(), &facts);
+                    let verdict = access::judge(&treatment.access, us.as_ref(), &facts);
                     let context = serde_json::to_string(&facts).unwrap_or_default();
                     NewMessage::new(*message, context, verdict)
                 }
@@ -309,17 +333,23 @@ impl Connection {
         let ops = messages.into_iter().map(|message| Op::Receive { message }).chain(cursor);
         let mut commit =
             self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), ops));
+        // Handed to the store here and now: the order of receipt is the order of these calls, and an actor's futures
+        // are not polled in the order in which they were spawned (G3).
+        let at_once = (&mut commit).now_or_never();
         let storing = actix::fut::wrap_future(async move {
-            let answer = tokio::time::timeout(STORE_PATIENCE, &mut commit).await;
-            let stored = matches!(&answer, Ok(Ok(outcomes)) if outcomes.iter().all(|o| o.is_done()));
+            let answer = match at_once {
+                Some(result) => Some(result),
+                None => tokio::time::timeout(STORE_PATIENCE, &mut commit).await.ok(),
+            };
+            let stored = matches!(&answer, Some(Ok(outcomes)) if outcomes.iter().all(|o| o.is_done()));
             if let Some(commands) = commands {
                 // A connection that is over needs no verdict: the platform delivers again.
                 drop(commands.send(Command::Verdict { ack, stored }).await);
             }
             let result = match answer {
-                Ok(result) => result,
+                Some(result) => result,
                 // Refused, but the store may still take it; then it must be answered although it comes again.
-                Err(_) => commit.await,
+                None => commit.await,
             };
             Stored { result, verdicts }
         });
@@ -336,7 +366,8 @@ impl Connection {
         };
         for (outcome, (conversation, verdict)) in outcomes.into_iter().zip(stored.verdicts) {
             match (outcome, verdict) {
-                (Outcome::Applied(_), Verdict::Allow) => {
+                // A duplicate is woken for too: the hint of the first time may have been lost with its connection.
+                (Outcome::Applied(_) | Outcome::Duplicate(_), Verdict::Allow) => {
                     self.services.conversations.tell(Wake { account: self.account.id.clone(), conversation });
                 }
                 (Outcome::Applied(_), Verdict::Hold(HoldReason::Identity)) => {
@@ -465,6 +496,10 @@ impl Drop for Connection {
             {
                 status.enter(AccountState::Reconnecting, now);
                 status.evidence.connected_at = None;
+            }
+            if status.generation == generation {
+                // Whoever restarts it says when.
+                status.next_attempt_at = None;
             }
         });
     }

@@ -100,7 +100,7 @@ impl Credentials {
             Err(failure) => {
                 self.failures = self.failures.saturating_add(1);
                 let unit = self.services.random.unit();
-                let wait = self.account.retry.delay(&failure, self.failures, unit);
+                let wait = self.account.retry().delay(&failure, self.failures, unit);
                 tracing::warn!(account = %self.account.id, actor = "credentials", class = %failure.class, attempt = self.failures, next_in_ms = millis(wait), held = self.good().is_some(), "token not fetched: {failure}");
                 self.resting = Some((self.services.clock.now() + wait, failure.clone()));
                 match self.good().cloned() {
@@ -187,7 +187,9 @@ impl Handler<AccountChanged> for Credentials {
     type Result = ();
 
     fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
-        if event.state == AccountState::Ready && self.good().is_none() && self.resting.is_some() {
+        // A wait that the platform asked for is waited.
+        let may_hurry = self.resting.as_ref().is_some_and(|(_, failure)| failure.retry_after.is_none());
+        if event.state == AccountState::Ready && self.good().is_none() && may_hurry {
             self.fetch(ctx);
         }
     }

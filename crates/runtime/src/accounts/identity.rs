@@ -22,6 +22,9 @@ use crate::services::{Account, Services};
 /// Held messages judged per commit.
 const JUDGE_BATCH: u32 = 128;
 
+/// Before a store that did not take an identity is asked again.
+const REMEMBER_RETRY: Duration = Duration::from_secs(30);
+
 /// Probe again now.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -39,6 +42,8 @@ pub(crate) struct IdentityProbe {
     env: Env,
     probing: bool,
     failures: u32,
+    /// The platform said how long to wait: nothing cuts that short.
+    told_to_wait: bool,
     timer: Option<SpawnHandle>,
     judging: bool,
     judge_again: bool,
@@ -52,6 +57,7 @@ impl IdentityProbe {
             env,
             probing: false,
             failures: 0,
+            told_to_wait: false,
             timer: None,
             judging: false,
             judge_again: false,
@@ -80,6 +86,7 @@ impl IdentityProbe {
         if let Some(timer) = self.timer.take() {
             ctx.cancel_future(timer);
         }
+        self.services.board.update(&self.account.id, |status| status.identity.next_attempt_at = None);
         let guard = self.env.in_flight.enter();
         let probe = self.account.plan.identity();
         let http = Rc::clone(&self.services.network.http);
@@ -107,7 +114,8 @@ impl IdentityProbe {
 
     fn failed(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
         self.failures = self.failures.saturating_add(1);
-        let wait = self.account.retry.delay(failure, self.failures, self.services.random.unit());
+        self.told_to_wait = failure.retry_after.is_some();
+        let wait = self.account.retry().delay(failure, self.failures, self.services.random.unit());
         let next_at = self.services.clock.wall() + wait;
         tracing::warn!(account = %self.account.id, actor = "identity", class = %failure.class, attempt = self.failures, next_in_ms = millis(wait), "identity not verified: {failure}");
         self.services.board.update(&self.account.id, |status| {
@@ -141,12 +149,13 @@ impl IdentityProbe {
 
     fn remember(&self, identity: Identity, ctx: &mut Context<Self>) {
         let fingerprint = self.account.plan.fingerprint();
-        let op = Op::SaveIdentity { fingerprint, identity };
+        let op = Op::SaveIdentity { fingerprint, identity: identity.clone() };
         let commit =
             self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), [op]));
-        ctx.spawn(actix::fut::wrap_future(commit).map(|result, this: &mut Self, _| {
+        ctx.spawn(actix::fut::wrap_future(commit).map(|result, this: &mut Self, ctx| {
             if let Err(error) = result {
-                tracing::warn!(account = %this.account.id, actor = "identity", "identity not remembered: {error}");
+                tracing::warn!(account = %this.account.id, actor = "identity", "identity not remembered, trying again: {error}");
+                ctx.run_later(REMEMBER_RETRY, |this, ctx| this.remember(identity, ctx));
             }
         }));
     }
@@ -179,17 +188,18 @@ impl IdentityProbe {
 /// One commit of verdicts; `true` when there may be more to judge.
 async fn judge_batch(services: Rc<Services>, account: Rc<Account>) -> Result<bool, StoreError> {
     let us = services.board.own_id(&account.id);
+    let treatment = account.treatment();
     let now = services.clock.wall();
     let rows = services.store.held(&account.id, JUDGE_BATCH).await?;
     let full = rows.len() == JUDGE_BATCH as usize;
     let verdict = |row: &InboxRow| match serde_json::from_str::<Facts>(&row.context) {
-        Ok(facts) => access::judge(&account.access, us.as_ref(), &facts),
+        Ok(facts) => access::judge(&treatment.access, us.as_ref(), &facts),
         Err(_) => Verdict::Drop(DropReason::Unreadable),
     };
     let judged: Vec<(InboxRow, Verdict)> = rows
         .into_iter()
         .map(|row| {
-            let expired = us.is_none() && now.since(row.received_at) >= services.limits.hold_limit;
+            let expired = us.is_none() && now.since(row.received_at) >= services.settings().limits.hold_limit;
             let verdict = if expired { Verdict::Drop(DropReason::IdentityUnknown) } else { verdict(&row) };
             (row, verdict)
         })
@@ -199,13 +209,21 @@ async fn judge_batch(services: Rc<Services>, account: Rc<Account>) -> Result<boo
         return Ok(false);
     }
     let ops = judged.iter().map(|(row, verdict)| Op::Judge { inbox: row.id, verdict: *verdict });
-    services.store.commit(Tx::under(&account.lease, now, ops)).await?;
+    let outcomes = services.store.commit(Tx::under(&account.lease, now, ops)).await?;
+    if !outcomes.iter().all(|outcome| outcome.is_done()) {
+        // Somebody judged one of them meanwhile, so none of these verdicts was taken: what is held now is judged anew.
+        return Ok(true);
+    }
     for (row, verdict) in judged {
         match verdict {
             Verdict::Allow => {
                 services.conversations.tell(Wake { account: row.account, conversation: row.conversation });
             }
             Verdict::Drop(reason) => {
+                // What waited behind it may go on.
+                services
+                    .conversations
+                    .tell(Wake { account: row.account.clone(), conversation: row.conversation });
                 tracing::info!(account = %row.account, message_id = row.message_id.as_ref().map(tracing::field::display), reason = %reason, "held message dropped");
             }
             Verdict::Hold(_) => {}
@@ -223,8 +241,8 @@ impl Actor for IdentityProbe {
         let wait = self.services.hosts.admit_probe(self.account.plan.host(), self.services.clock.now());
         self.probe_after(wait, ctx);
         // Looks for held messages whose time is over; a tenth of the limit late at most.
-        let round =
-            (self.services.limits.hold_limit / 10).clamp(Duration::from_secs(1), Duration::from_secs(600));
+        let round = (self.services.settings().limits.hold_limit / 10)
+            .clamp(Duration::from_secs(1), Duration::from_secs(600));
         ctx.run_interval(round, |this, ctx| {
             if this.services.board.own_id(&this.account.id).is_none() {
                 this.judge_held(ctx);
@@ -256,7 +274,8 @@ impl Handler<AccountChanged> for IdentityProbe {
     type Result = ();
 
     fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
-        if event.state == AccountState::Ready && self.failures > 0 && self.timer.is_some() {
+        let resting = self.failures > 0 && self.timer.is_some() && !self.told_to_wait;
+        if event.state == AccountState::Ready && resting {
             self.probe(ctx);
         }
     }

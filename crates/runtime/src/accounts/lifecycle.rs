@@ -7,7 +7,6 @@ use moorline_core::{AccountState, BlockReason, Cause, Failure, Monotonic, RetryP
 /// Where the connection stands and what the next failure will cost.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
-    policy: RetryPolicy,
     state: AccountState,
     /// Counts failures for the back-off; starts over only after `reset_after` in Ready, so that a flapping
     /// connection backs off although it succeeds now and then (F-003).
@@ -47,8 +46,8 @@ pub(crate) struct Setback {
 impl Lifecycle {
     /// A life that begins in `state`, which has lasted since `down_since`: [`AccountState::Connecting`] for the first
     /// one, else whatever the end of the life before has left the account in.
-    pub(crate) fn new(policy: RetryPolicy, state: AccountState, down_since: Monotonic) -> Self {
-        Self { policy, state, failures: 0, attempts: 0, ready_since: None, down_since }
+    pub(crate) fn new(state: AccountState, down_since: Monotonic) -> Self {
+        Self { state, failures: 0, attempts: 0, ready_since: None, down_since }
     }
 
     pub(crate) fn state(&self) -> AccountState {
@@ -72,11 +71,17 @@ impl Lifecycle {
         Some(recovered)
     }
 
-    /// The connection failed. `unit` is drawn from `0.0..1.0`.
-    pub(crate) fn failed(&mut self, failure: &Failure, now: Monotonic, unit: f64) -> Setback {
+    /// The connection failed. `policy` is the one of this moment, `unit` is drawn from `0.0..1.0`.
+    pub(crate) fn failed(
+        &mut self,
+        failure: &Failure,
+        policy: &RetryPolicy,
+        now: Monotonic,
+        unit: f64,
+    ) -> Setback {
         if let Some(since) = self.ready_since.take() {
             self.down_since = now;
-            if now - since >= self.policy.transient.reset_after {
+            if now - since >= policy.transient.reset_after {
                 self.failures = 0;
             }
         }
@@ -87,7 +92,7 @@ impl Lifecycle {
             state: self.state,
             cause: Cause::from(failure),
             blocked,
-            wait: self.policy.delay(failure, self.failures, unit),
+            wait: policy.delay(failure, self.failures, unit),
             attempt: self.attempts.saturating_add(1),
         }
     }
@@ -99,6 +104,8 @@ mod tests {
 
     use super::*;
 
+    const POLICY: RetryPolicy = RetryPolicy::STANDARD;
+
     fn at(secs: u64) -> Monotonic {
         Monotonic::from_origin(Duration::from_secs(secs))
     }
@@ -109,11 +116,11 @@ mod tests {
 
     #[test]
     fn two_hundred_refusals_are_followed_by_a_two_hundred_and_first_attempt_f001() {
-        let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
+        let mut life = Lifecycle::new(AccountState::Connecting, at(0));
         let mut now = at(0);
         for _ in 0..200 {
             life.started();
-            let setback = life.failed(&lost(), now, 0.5);
+            let setback = life.failed(&lost(), &POLICY, now, 0.5);
             assert_eq!(setback.state, AccountState::Reconnecting);
             assert!(setback.wait <= Duration::from_secs(60));
             now = now + setback.wait;
@@ -125,33 +132,33 @@ mod tests {
 
     #[test]
     fn a_flapping_connection_backs_off_although_it_succeeds_f003() {
-        let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
+        let mut life = Lifecycle::new(AccountState::Connecting, at(0));
         let mut waits = Vec::new();
         for round in 0..8 {
             life.started();
             assert!(life.alive(at(round)).is_some());
-            waits.push(life.failed(&lost(), at(round), 1.0).wait.as_secs());
+            waits.push(life.failed(&lost(), &POLICY, at(round), 1.0).wait.as_secs());
         }
         assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
     }
 
     #[test]
     fn a_minute_in_ready_makes_the_next_failure_the_first_again() {
-        let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
+        let mut life = Lifecycle::new(AccountState::Connecting, at(0));
         for _ in 0..5 {
-            life.failed(&lost(), at(0), 1.0);
+            life.failed(&lost(), &POLICY, at(0), 1.0);
         }
         life.alive(at(100));
-        assert_eq!(life.failed(&lost(), at(160), 1.0).wait, Duration::from_secs(1));
+        assert_eq!(life.failed(&lost(), &POLICY, at(160), 1.0).wait, Duration::from_secs(1));
         life.alive(at(200));
-        assert_eq!(life.failed(&lost(), at(259), 1.0).wait, Duration::from_secs(2));
+        assert_eq!(life.failed(&lost(), &POLICY, at(259), 1.0).wait, Duration::from_secs(2));
     }
 
     #[test]
     fn only_what_an_operator_can_mend_blocks_f006() {
         for class in FailureClass::ALL {
-            let mut life = Lifecycle::new(RetryPolicy::default(), AccountState::Connecting, at(0));
-            let setback = life.failed(&Failure::new(class, "x"), at(0), 0.0);
+            let mut life = Lifecycle::new(AccountState::Connecting, at(0));
+            let setback = life.failed(&Failure::new(class, "x"), &POLICY, at(0), 0.0);
             let blocks = matches!(
                 class,
                 FailureClass::Conflict

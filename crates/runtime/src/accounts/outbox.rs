@@ -4,13 +4,13 @@
 //! Sending does not depend on the state of the connection (G10): a channel that is not ready makes its failures
 //! transient ones, and ChannelReady ends the wait at once (F-058).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_core::{
-    AccountState, ConversationId, Effect, Failure, FailureClass, Generation, Receipt, Timestamp,
+    AccountState, ConversationId, Effect, Failure, FailureClass, Generation, Monotonic, OutboxId, Receipt,
 };
 use moorline_store::{Claim, Op, OutboxRow, OutboxState, Outcome, SendResult, StoreError, Tx};
 use moorline_supervision::Env;
@@ -31,6 +31,22 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 #[rtype(result = "()")]
 pub(crate) struct Flush;
 
+/// What a row waits for after an attempt.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    until: Monotonic,
+    /// The platform said so: ChannelReady does not end it.
+    told: bool,
+}
+
+/// What an attempt came to.
+struct Attempted {
+    /// The wait before the next one; `None` when there is none to come.
+    wait: Option<(Duration, bool)>,
+    /// The pause that the platform's pace asks of the conversation.
+    pause: Duration,
+}
+
 /// Sends one account's messages.
 pub(crate) struct Outbox {
     services: Rc<Services>,
@@ -44,8 +60,8 @@ pub(crate) struct Outbox {
     resting: BTreeSet<ConversationId>,
     looking: bool,
     look_again: bool,
-    /// Set by ChannelReady: rows that wait after a transient failure need not wait any longer.
-    hurry: bool,
+    /// When rows that were tried may be tried again, on the clock that no step of the wall clock moves (F-089).
+    waits: BTreeMap<OutboxId, Wait>,
     timer: Option<SpawnHandle>,
 }
 
@@ -60,7 +76,7 @@ impl Outbox {
             resting: BTreeSet::new(),
             looking: false,
             look_again: false,
-            hurry: false,
+            waits: BTreeMap::new(),
             timer: None,
         }
     }
@@ -98,7 +114,8 @@ impl Outbox {
         }
         self.looking = true;
         // Enough to find a full house of conversations that may be sent to.
-        let limit = u32::try_from(PARALLEL * 2 + self.busy.len() + self.resting.len()).unwrap_or(u32::MAX);
+        let passed_over = self.busy.len() + self.resting.len() + self.waits.len();
+        let limit = u32::try_from(PARALLEL * 2 + passed_over).unwrap_or(u32::MAX);
         let heads = self.services.store.outbox_heads(&self.account.id, limit);
         ctx.spawn(actix::fut::wrap_future(heads).map(|heads, this: &mut Self, ctx| {
             this.looking = false;
@@ -116,17 +133,18 @@ impl Outbox {
     }
 
     fn dispatch(&mut self, heads: Vec<OutboxRow>, ctx: &mut Context<Self>) {
-        let now = self.services.clock.wall();
-        let hurry = std::mem::take(&mut self.hurry);
-        let mut next_due = None;
+        let now = self.services.clock.now();
+        let mut next_due: Option<Monotonic> = None;
         for row in heads {
             let occupied = self.busy.contains(&row.conversation) || self.resting.contains(&row.conversation);
             if occupied || row.state == OutboxState::Sending {
                 continue;
             }
-            if row.not_before > now && !hurry {
-                next_due = Some(next_due.map_or(row.not_before, |due: Timestamp| due.min(row.not_before)));
+            let due = self.due(&row, now);
+            if due > now {
+                next_due = Some(next_due.map_or(due, |next| next.min(due)));
             } else if self.busy.len() < PARALLEL {
+                self.waits.remove(&row.id);
                 self.send(row, ctx);
             } else {
                 // Whoever finishes looks again.
@@ -134,8 +152,19 @@ impl Outbox {
             }
         }
         if let Some(due) = next_due {
-            self.look_later(due.since(now).max(Duration::from_millis(1)), ctx);
+            self.look_later((due - now).max(Duration::from_millis(1)), ctx);
         }
+    }
+
+    /// When a row may be tried. One that no life has tried is due; one that an earlier process tried waits for what is
+    /// left of its wait by the wall clock, but never longer than a wait of our own would be.
+    fn due(&mut self, row: &OutboxRow, now: Monotonic) -> Monotonic {
+        if row.attempts == 0 {
+            return now;
+        }
+        let longest = self.account.retry().transient.max;
+        let left = row.not_before.since(self.services.clock.wall()).min(longest);
+        self.waits.entry(row.id).or_insert(Wait { until: now + left, told: false }).until
     }
 
     fn look_later(&mut self, wait: Duration, ctx: &mut Context<Self>) {
@@ -152,15 +181,20 @@ impl Outbox {
         self.busy.insert(row.conversation.clone());
         let claim = Claim { epoch: self.account.lease.epoch, generation: self.env.generation };
         let guard = self.env.in_flight.enter();
-        let conversation = row.conversation.clone();
+        let (id, conversation) = (row.id, row.conversation.clone());
         let sending = deliver(Rc::clone(&self.services), Rc::clone(&self.account), row, claim);
         let sending = actix::fut::wrap_future(async move {
-            let pause = sending.await;
+            let attempted = sending.await;
             drop(guard);
-            pause
+            attempted
         });
-        ctx.spawn(sending.map(move |pause: Duration, this: &mut Self, ctx| {
+        ctx.spawn(sending.map(move |attempted: Attempted, this: &mut Self, ctx| {
             this.busy.remove(&conversation);
+            if let Some((wait, told)) = attempted.wait {
+                let until = this.services.clock.now() + wait;
+                this.waits.insert(id, Wait { until, told });
+            }
+            let pause = attempted.pause;
             if !pause.is_zero() {
                 this.resting.insert(conversation.clone());
                 ctx.run_later(pause, move |this, ctx| {
@@ -173,16 +207,17 @@ impl Outbox {
     }
 }
 
-/// Claims, sends and settles one row; answers with the pause that the platform's pace asks of its conversation.
-async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) -> Duration {
+/// Claims, sends and settles one row.
+async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) -> Attempted {
+    let over = |wait| Attempted { wait, pause: Duration::ZERO };
     let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
     match services.store.commit(under(Op::ClaimSend { outbox: row.id, claim })).await {
         Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
-        // Somebody settled or claimed it meanwhile: nothing to do.
-        Ok(_) => return Duration::ZERO,
+        // Somebody settled or claimed it meanwhile, or the account is another process's now.
+        Ok(_) => return Attempted { wait: None, pause: STORE_RETRY },
         Err(error) => {
             tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
-            return STORE_RETRY;
+            return Attempted { wait: None, pause: STORE_RETRY };
         }
     }
     let began = services.clock.now();
@@ -191,24 +226,29 @@ async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, c
         sender.send(Rc::clone(&services.network.http), token, &row.outbound, &row.key)
     })
     .await;
+    let told = matches!(&answer, Err(failure) if failure.retry_after.is_some());
     let result = judge(&services, &account, &row, answer);
+    let wait = match &result {
+        SendResult::Retry { wait, .. } | SendResult::Unknown { wait, .. } => Some((*wait, told)),
+        SendResult::Sent { .. } | SendResult::Dead { .. } => None,
+    };
     let sent = matches!(result, SendResult::Sent { .. });
     // The platform may have the message: what became of it must reach the store, however long that takes.
     while let Err(error) =
         services.store.commit(under(Op::SettleSend { outbox: row.id, claim, result: result.clone() })).await
     {
         if matches!(error, StoreError::Failed(_)) {
-            return Duration::ZERO;
+            return over(wait);
         }
         tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "outcome not stored, trying again: {error}");
         tokio::time::sleep(STORE_RETRY).await;
     }
     if !sent {
-        return Duration::ZERO;
+        return over(wait);
     }
     services.board.update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
     let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
-    pace.saturating_sub(services.clock.now() - began)
+    Attempted { wait: None, pause: pace.saturating_sub(services.clock.now() - began) }
 }
 
 /// What an answer of the platform means for the row.
@@ -229,7 +269,7 @@ fn judge(
         tracing::error!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, code = failure.code, "never to be sent, kept as a dead letter: {failure}");
         return SendResult::Dead { error: failure.to_string() };
     }
-    let wait = account.retry.delay(&failure, row.attempts + 1, services.random.unit());
+    let wait = account.retry().delay(&failure, row.attempts + 1, services.random.unit());
     let error = failure.to_string();
     tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, class = %failure.class, attempt = row.attempts + 1, next_in_ms = millis(wait), "not sent: {error}");
     match failure.effect {
@@ -260,7 +300,9 @@ impl Handler<AccountChanged> for Outbox {
 
     fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
         if event.state == AccountState::Ready {
-            self.hurry = true;
+            // Whatever waits because the platform could not be reached need not wait any longer (F-058).
+            let now = self.services.clock.now();
+            self.waits.values_mut().filter(|wait| !wait.told).for_each(|wait| wait.until = now);
             self.look(ctx);
         }
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_agent::{AgentError, Exchange, Reply, Turn};
-use moorline_core::{ConversationId, Failure, InboxId, Outbound, RetryPolicy, Route, TurnId};
-use moorline_store::{Claim, Entry, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work};
+use moorline_core::{AccountId, ConversationId, Failure, MessageId, Outbound, RetryPolicy, Route, TurnId};
+use moorline_store::{Claim, Entry, InboxRow, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work};
 use moorline_supervision::Env;
+use tokio::sync::oneshot;
 
-use super::{Conversations, MaySleep, Wake};
+use super::typing::Sign;
+use super::{Conversations, MaySleep, RestNow, Wake};
 use crate::accounts::{Flush, key_of, millis};
 use crate::services::{Account, Services};
 
@@ -18,6 +20,9 @@ const MAX_ATTEMPTS: u32 = 3;
 
 /// How much of a transcript an agent is given.
 const TRANSCRIPT: u32 = 50;
+
+/// How often the end of a turn is offered to a store that refuses it.
+const MAX_REFUSALS: u32 = 10;
 
 /// How long an idle conversation keeps its actor.
 const IDLE: Duration = Duration::from_secs(30);
@@ -31,14 +36,25 @@ const FAILED_NOTICE: &str = "Your message could not be answered. Please send it 
 /// Works through one conversation's messages.
 pub(crate) struct Conversation {
     services: Rc<Services>,
-    account: Rc<Account>,
+    account: AccountId,
     id: ConversationId,
     env: Env,
     router: Addr<Conversations>,
     working: bool,
     /// A wake-up that came during work: look once more before resting (F-046).
     woken: bool,
+    /// Wake-ups got in this life.
+    heard: u64,
     idle: Option<SpawnHandle>,
+}
+
+/// A turn is under way: show it beside the message it answers, until `over` resolves.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct ShowTyping {
+    message: MessageId,
+    resumed: bool,
+    over: oneshot::Receiver<()>,
 }
 
 /// What one round of work came to.
@@ -49,17 +65,19 @@ enum Round {
     Rest,
     /// The store refused; nothing was done.
     StoreRefused(StoreError),
+    /// A turn was claimed and could not be brought to its end: this life is over, so that the turn can be taken up.
+    Failed(StoreError),
 }
 
 impl Conversation {
     pub(crate) fn new(
         services: Rc<Services>,
-        account: Rc<Account>,
+        account: AccountId,
         id: ConversationId,
         env: Env,
         router: Addr<Conversations>,
     ) -> Self {
-        Self { services, account, id, env, router, working: false, woken: false, idle: None }
+        Self { services, account, id, env, router, working: false, woken: false, heard: 0, idle: None }
     }
 
     fn work(&mut self, ctx: &mut Context<Self>) {
@@ -71,11 +89,14 @@ impl Conversation {
         if let Some(idle) = self.idle.take() {
             ctx.cancel_future(idle);
         }
+        // Looked up anew for each round: a reload may have replaced it, or taken it away.
+        let Some(account) = self.services.accounts.get(&self.account) else { return self.env.exit.done(ctx) };
         let task = Task {
+            claim: Claim { epoch: account.lease.epoch, generation: self.env.generation },
             services: Rc::clone(&self.services),
-            account: Rc::clone(&self.account),
+            account,
             conversation: self.id.clone(),
-            claim: Claim { epoch: self.account.lease.epoch, generation: self.env.generation },
+            actor: ctx.address(),
         };
         let guard = self.env.in_flight.enter();
         let round = actix::fut::wrap_future(async move {
@@ -93,29 +114,36 @@ impl Conversation {
             Round::Worked => self.work(ctx),
             Round::Rest if woken => self.work(ctx),
             Round::Rest => self.rest(IDLE, ctx),
+            Round::Failed(error) => self.env.exit.fail(ctx, error),
             Round::StoreRefused(error) => {
-                tracing::warn!(account = %self.account.id, conversation = %self.id, "the store refused, trying again: {error}");
+                tracing::warn!(account = %self.account, conversation = %self.id, "the store refused, trying again: {error}");
                 ctx.run_later(STORE_RETRY, |this, ctx| this.work(ctx));
             }
         }
     }
 
-    /// Asks to end after a while without work. The router may refuse, because it has a wake-up on its way here
-    /// (design §3 rule 6); then it goes on.
+    /// Asks to end after a while without work.
     fn rest(&mut self, after: Duration, ctx: &mut Context<Self>) {
         self.idle = Some(ctx.run_later(after, |this, ctx| {
             this.idle = None;
-            let question = MaySleep {
-                account: this.account.id.clone(),
-                conversation: this.id.clone(),
-                generation: this.env.generation,
-            };
-            let asked = actix::fut::wrap_future(this.router.send(question));
-            ctx.spawn(asked.map(|answer, this: &mut Self, ctx| match answer {
-                Ok(true) if !this.working => this.env.exit.done(ctx),
-                Ok(_) => {}
-                Err(_) => this.env.exit.done(ctx),
-            }));
+            this.ask_to_sleep(ctx);
+        }));
+    }
+
+    /// The router may refuse, because a wake-up did not get here (design §3 rule 6): then there is work to look for.
+    /// After a yes no wake-up comes here any more.
+    fn ask_to_sleep(&mut self, ctx: &mut Context<Self>) {
+        let question = MaySleep {
+            account: self.account.clone(),
+            conversation: self.id.clone(),
+            generation: self.env.generation,
+            heard: self.heard,
+        };
+        let asked = actix::fut::wrap_future(self.router.send(question));
+        ctx.spawn(asked.map(|answer, this: &mut Self, ctx| match answer {
+            Ok(false) => this.work(ctx),
+            // The router is gone: its own task takes everybody down.
+            Ok(true) | Err(_) => this.env.exit.done(ctx),
         }));
     }
 }
@@ -132,7 +160,36 @@ impl Handler<Wake> for Conversation {
     type Result = ();
 
     fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
+        self.heard += 1;
         self.work(ctx);
+    }
+}
+
+impl Handler<ShowTyping> for Conversation {
+    type Result = ();
+
+    fn handle(&mut self, show: ShowTyping, ctx: &mut Context<Self>) {
+        let Some(account) = self.services.accounts.get(&self.account) else { return };
+        let sign = || Sign {
+            services: Rc::clone(&self.services),
+            account: Rc::clone(&account),
+            conversation: self.id.clone(),
+        };
+        if show.resumed {
+            ctx.spawn(actix::fut::wrap_future(sign().clear_leftover()));
+        }
+        ctx.spawn(actix::fut::wrap_future(sign().accompany(show.message, show.over)));
+    }
+}
+
+impl Handler<RestNow> for Conversation {
+    type Result = ();
+
+    fn handle(&mut self, _: RestNow, ctx: &mut Context<Self>) {
+        if let Some(idle) = self.idle.take() {
+            ctx.cancel_future(idle);
+            self.ask_to_sleep(ctx);
+        }
     }
 }
 
@@ -142,6 +199,7 @@ struct Task {
     account: Rc<Account>,
     conversation: ConversationId,
     claim: Claim,
+    actor: Addr<Conversation>,
 }
 
 /// A turn that was claimed.
@@ -150,6 +208,8 @@ struct Claimed {
     attempt: u32,
     inputs: Vec<String>,
     route: Route,
+    /// The message it answers.
+    message: Option<MessageId>,
 }
 
 impl Task {
@@ -163,10 +223,7 @@ impl Task {
     async fn try_round(&self) -> Result<Round, StoreError> {
         let claimed = match self.services.store.next_work(&self.account.id, &self.conversation).await? {
             None => return Ok(Round::Rest),
-            Some(Work::Answer(row)) => {
-                let (input, text, route) = (row.id, row.text, row.route);
-                self.start(input, text, route).await?
-            }
+            Some(Work::Answer(row)) => self.start(row).await?,
             // A turn is taken up only when its answer can go out: recovery wakes us at ChannelReady (G9).
             Some(Work::Resume(_)) if !self.services.board.is_ready(&self.account.id) => {
                 return Ok(Round::Rest);
@@ -177,26 +234,36 @@ impl Task {
             }
             Some(Work::Resume(turn)) => self.resume(turn).await?,
         };
-        if let Some(claimed) = claimed {
-            self.run(claimed).await?;
-        }
-        Ok(Round::Worked)
+        Ok(match claimed {
+            Some(claimed) => match self.run(claimed).await {
+                Ok(()) => Round::Worked,
+                Err(error) => Round::Failed(error),
+            },
+            None => Round::Worked,
+        })
     }
 
-    async fn start(&self, input: InboxId, text: String, route: Route) -> Result<Option<Claimed>, StoreError> {
-        let op =
-            Op::StartTurn { conversation: self.conversation.clone(), inputs: vec![input], claim: self.claim };
+    async fn start(&self, row: InboxRow) -> Result<Option<Claimed>, StoreError> {
+        let op = Op::StartTurn {
+            conversation: self.conversation.clone(),
+            inputs: vec![row.id],
+            claim: self.claim,
+        };
         Ok(match self.commit(op).await? {
-            Outcome::Applied(turn) => {
-                Some(Claimed { id: TurnId::new(turn), attempt: 1, inputs: vec![text], route })
-            }
+            Outcome::Applied(turn) => Some(Claimed {
+                id: TurnId::new(turn),
+                attempt: 1,
+                inputs: vec![row.text],
+                route: row.route,
+                message: row.message_id,
+            }),
             Outcome::Duplicate(_) | Outcome::Fenced | Outcome::Conflict => None,
         })
     }
 
     async fn resume(&self, turn: TurnRow) -> Result<Option<Claimed>, StoreError> {
         let Some(last) = turn.inputs.last() else { return Ok(None) };
-        let route = last.route.clone();
+        let (route, message) = (last.route.clone(), last.message_id.clone());
         let op = Op::ResumeTurn { turn: turn.id, attempt: turn.attempt, claim: self.claim };
         if !self.commit(op).await?.is_done() {
             return Ok(None);
@@ -204,7 +271,7 @@ impl Task {
         let attempt = turn.attempt + 1;
         tracing::info!(account = %self.account.id, actor = "recovery", conversation = %self.conversation, turn = %turn.id, attempt, "interrupted turn resumed");
         let inputs = turn.inputs.into_iter().map(|row| row.text).collect();
-        Ok(Some(Claimed { id: turn.id, attempt, inputs, route }))
+        Ok(Some(Claimed { id: turn.id, attempt, inputs, route, message }))
     }
 
     async fn park(&self, turn: &TurnRow) -> Result<(), StoreError> {
@@ -218,6 +285,7 @@ impl Task {
     /// Runs a claimed turn to its end: the agent's answer, and one commit that makes it final.
     async fn run(&self, turn: Claimed) -> Result<(), StoreError> {
         let _running = self.services.board.turn_started();
+        let _typing = self.show_typing(&turn);
         let history =
             self.services.store.transcript(&self.account.id, &self.conversation, TRANSCRIPT).await?;
         let answer = self.ask(&turn, history).await;
@@ -238,13 +306,7 @@ impl Task {
             }
         }
         let op = Op::FinishTurn { turn: turn.id, claim: self.claim, entries, replies };
-        // The answer exists: it is not thrown away because the store cannot take it just now.
-        let outcome = loop {
-            match self.commit(op.clone()).await {
-                Err(StoreError::Full) => tokio::time::sleep(STORE_RETRY).await,
-                other => break other?,
-            }
-        };
+        let outcome = self.persist(op).await?;
         if outcome.is_done() {
             tracing::debug!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempt = turn.attempt, "turn done");
             self.account.actors.outbox.tell(Flush);
@@ -254,11 +316,20 @@ impl Task {
         Ok(())
     }
 
+    /// Shows that the turn is under way until what this gives is dropped.
+    fn show_typing(&self, turn: &Claimed) -> oneshot::Sender<()> {
+        let (under_way, over) = oneshot::channel();
+        if let Some(message) = turn.message.clone() {
+            self.actor.do_send(ShowTyping { message, resumed: turn.attempt > 1, over });
+        }
+        under_way
+    }
+
     async fn ask(&self, turn: &Claimed, history: Vec<Entry>) -> Result<Reply, AgentError> {
-        let Some(agent) = self.services.agents.get(&self.account.agent) else {
-            return Err(AgentError::Refused {
-                reason: format!("there is no agent `{}`", self.account.agent),
-            });
+        // A snapshot: a reload during the turn changes nothing of it (F-078).
+        let (settings, treatment) = (self.services.settings(), self.account.treatment());
+        let Some(agent) = settings.agents.get(&treatment.agent) else {
+            return Err(AgentError::Refused { reason: format!("there is no agent `{}`", treatment.agent) });
         };
         let request = Turn {
             conversation: self.conversation.clone(),
@@ -267,7 +338,7 @@ impl Task {
             interrupted: turn.attempt > 1,
             attempt: turn.attempt,
         };
-        let limit = self.services.limits.turn_timeout;
+        let limit = settings.limits.turn_timeout;
         let answering = async {
             let mut failures = 0;
             loop {
@@ -294,6 +365,20 @@ impl Task {
             // The run is part of the key: turns are numbered from 1 again in a new data directory, while the platform
             // still remembers the keys of the old one.
             key: key_of(&format!("turn/{}/{turn}/0", self.services.boot)),
+        }
+    }
+
+    /// Commits what must not be lost: the answer exists, and is not thrown away because the store cannot take it just
+    /// now. A full disk is waited for; a store that goes on refusing is an error.
+    async fn persist(&self, op: Op) -> Result<Outcome, StoreError> {
+        let mut refusals = 0;
+        loop {
+            match self.commit(op.clone()).await {
+                Err(StoreError::Full) => {}
+                Err(StoreError::Refused(_)) if refusals < MAX_REFUSALS => refusals += 1,
+                other => return other,
+            }
+            tokio::time::sleep(STORE_RETRY).await;
         }
     }
 

@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::app::{AppId, Token};
-use super::connection::client_config;
-use super::fault::{Answer, ConfigShape, Fault};
+use super::app::{AppId, Ticket, Token};
+use super::connection::{TOO_MANY, client_config};
+use super::fault::{Answer, ConfigShape, Fault, Lost};
+use super::limits::{RefusedAt, rate_limited};
 use super::link::{Effect, LinkId, Now, Request, Response};
 use super::platform::Platform;
+use super::resources::ResourceKind;
 
 /// No token in the request.
 pub(crate) const TOKEN_MISSING: i64 = 99_991_661;
@@ -17,6 +20,8 @@ pub(crate) const TOKEN_MISSING: i64 = 99_991_661;
 pub(crate) const TOKEN_INVALID: i64 = 99_991_663;
 /// What is there is no token.
 pub(crate) const TOKEN_MALFORMED: i64 = 99_991_671;
+/// A scope is missing.
+const SCOPE_MISSING: i64 = 99_991_672;
 /// A field is missing or has the wrong form.
 pub(crate) const FIELD_VALIDATION: i64 = 99_992_402;
 
@@ -26,6 +31,22 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(7_200);
 const TOKEN_RENEWAL: Duration = Duration::from_secs(1_800);
 /// Addresses handed out and not used that are remembered per app.
 const TICKET_LIMIT: usize = 64;
+
+/// The im calls, each of which has rate limits of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Api {
+    Send,
+    Reply,
+    Patch,
+    Edit,
+    Recall,
+    Read,
+    React,
+    Unreact,
+    Reactions,
+    Upload,
+    Download,
+}
 
 #[derive(Deserialize)]
 struct EndpointBody {
@@ -55,11 +76,36 @@ impl Platform {
             ("POST", ["open-apis", "im", "v1", "messages", target, "reply"]) => {
                 self.send(link, request, Some(target), now);
             }
-            _ => {
-                let body = "404 page not found".to_owned();
-                self.act(link, Effect::Respond(Response { status: 404, headers: Vec::new(), body }));
-            }
+            (_, ["open-apis", "im", "v1", rest @ ..]) => self.call_im(link, request, rest, now),
+            _ => self.not_found(link),
         }
+    }
+
+    /// Routes a call about messages that are there, or about what they carry.
+    fn call_im(&mut self, link: LinkId, request: &Request, path: &[&str], now: Now) {
+        match (request.method.as_str(), path) {
+            ("PATCH", ["messages", target]) => self.patch(link, request, target, now),
+            ("PUT", ["messages", target]) => self.edit(link, request, target, now),
+            ("DELETE", ["messages", target]) => self.recall(link, request, target, now),
+            ("GET", ["messages", target]) => self.read(link, request, target, now),
+            ("POST", ["messages", target, "reactions"]) => self.react(link, request, target, now),
+            ("GET", ["messages", target, "reactions"]) => self.reactions(link, request, target, now),
+            ("DELETE", ["messages", target, "reactions", id]) => {
+                self.unreact(link, request, target, id, now);
+            }
+            ("GET", ["messages", target, "resources", key]) => {
+                self.download(link, request, target, key, now);
+            }
+            ("POST", ["images"]) => self.upload(link, request, ResourceKind::Image, now),
+            ("GET", ["images", key]) => self.download_own(link, request, key, now),
+            ("POST", ["files"]) => self.upload(link, request, ResourceKind::File, now),
+            _ => self.not_found(link),
+        }
+    }
+
+    fn not_found(&mut self, link: LinkId) {
+        let body = "404 page not found".into();
+        self.answer(link, Response { status: 404, headers: Vec::new(), body });
     }
 
     fn endpoint(&mut self, link: LinkId, request: &Request, now: Now) {
@@ -85,6 +131,11 @@ impl Platform {
             let refusal = endpoint_refusal(200, 1_000_040_345, "app_id or app_secret is invalid");
             return self.act_later(link, Effect::Respond(refusal), delay, now);
         };
+        let limit = state.connection_limit;
+        if limit.refused_at == RefusedAt::Endpoint && state.links.len() >= limit.connections {
+            let refusal = endpoint_refusal(200, TOO_MANY, "the number of connections exceeded the limit");
+            return self.act_later(link, Effect::Respond(refusal), delay, now);
+        }
         let service = state.app.service_id;
         let (ticket, device_id) =
             (self.hex(32), self.rng.u64(7_000_000_000_000_000_000..8_000_000_000_000_000_000));
@@ -94,7 +145,12 @@ impl Platform {
             request.ws_origin
         );
         let Some(state) = self.apps.get_mut(&body.app_id) else { return };
-        state.tickets.push_back((ticket, device_id.to_string()));
+        let expiry = state.faults.take(|fault| match fault {
+            Fault::TicketExpiry(span) => Some(*span),
+            _ => None,
+        });
+        let expires_at = expiry.map(|span| now.monotonic + span);
+        state.tickets.push_back(Ticket { text: ticket, device_id: device_id.to_string(), expires_at });
         if state.tickets.len() > TICKET_LIMIT {
             state.tickets.pop_front();
         }
@@ -141,7 +197,12 @@ impl Platform {
         } else {
             refusal(400, 10_014, "app secret invalid")
         };
-        self.act_later(link, Effect::Respond(answer), delay, now);
+        let lost = |fault: &Fault| match fault {
+            Fault::LoseTokenAnswer(lost) => Some(*lost),
+            _ => None,
+        };
+        let answer = if right { Ok(answer) } else { Err(answer) };
+        self.conclude(link, &body.app_id, answer, delay, lost, now);
     }
 
     /// The newest token while it has 30 min left, else a new one; earlier ones stay valid until their own end.
@@ -187,13 +248,94 @@ impl Platform {
             Fault::BotOpenId(open_id) => Some(open_id.clone()),
             _ => None,
         });
+        let status = state.faults.take(|fault| match fault {
+            Fault::BotStatus(status) => Some(*status),
+            _ => None,
+        });
+        if let Some(status) = status {
+            bot["activate_status"] = json!(status);
+        }
         match (open_id, bot.as_object_mut()) {
             (Some(Some(open_id)), Some(bot)) => drop(bot.insert("open_id".to_owned(), json!(open_id))),
             (Some(None), Some(bot)) => drop(bot.remove("open_id")),
             _ => {}
         }
         let answer = json_answer(200, &json!({ "code": 0, "msg": "ok", "bot": bot }));
-        self.act_later(link, Effect::Respond(answer), delay, now);
+        let lost = |fault: &Fault| match fault {
+            Fault::LoseBotInfoAnswer(lost) => Some(*lost),
+            _ => None,
+        };
+        self.conclude(link, &app, Ok(answer), delay, lost, now);
+    }
+
+    /// What every im call goes through first: token, gateway, scopes, fault. The app, and how late it is answered;
+    /// `None` when it was answered, or never will be.
+    pub(crate) fn admit(
+        &mut self,
+        link: LinkId,
+        request: &Request,
+        api: Api,
+        now: Now,
+    ) -> Option<(AppId, Duration)> {
+        let app = match self.authorized(request, now) {
+            Ok(app) => app,
+            Err(refusal) => {
+                self.answer(link, refusal);
+                return None;
+            }
+        };
+        let counters = &mut self.apps.get_mut(&app)?.counters;
+        match api {
+            Api::Send | Api::Reply => counters.sends += 1,
+            Api::Patch | Api::Edit | Api::Recall | Api::Read => counters.edits += 1,
+            Api::React | Api::Unreact | Api::Reactions => counters.reactions += 1,
+            Api::Upload => counters.uploads += 1,
+            Api::Download => counters.downloads += 1,
+        }
+        if let Err(refusal) = self.within_gateway(&app, api, now.monotonic) {
+            self.answer(link, refusal);
+            return None;
+        }
+        let scopes = self.take_fault(&app, |fault| match fault {
+            Fault::MissingScopes(scopes) => Some(scopes.join(", ")),
+            _ => None,
+        });
+        if let Some(scopes) = scopes {
+            let msg = format!("Access denied. One of the following scopes is required: [{scopes}].");
+            self.answer(link, refusal(400, SCOPE_MISSING, &msg));
+            return None;
+        }
+        let fault = self.take_fault(&app, |fault| match (api, fault) {
+            (Api::Send | Api::Reply, Fault::Send(answer))
+            | (Api::Patch | Api::Edit | Api::Recall | Api::Read, Fault::Edit(answer))
+            | (Api::React | Api::Unreact | Api::Reactions, Fault::Reaction(answer))
+            | (Api::Upload, Fault::Upload(answer))
+            | (Api::Download, Fault::Download(answer)) => Some(answer.clone()),
+            _ => None,
+        });
+        self.interfere(link, fault, refusal).map(|delay| (app, delay))
+    }
+
+    /// Answers a call that was carried out; a fault `lost` knows loses the answer to one that took effect.
+    pub(crate) fn conclude(
+        &mut self,
+        link: LinkId,
+        app: &AppId,
+        result: Result<Response, Response>,
+        delay: Duration,
+        lost: impl Fn(&Fault) -> Option<Lost>,
+        now: Now,
+    ) {
+        let (answer, took_effect) = match result {
+            Ok(answer) => (answer, true),
+            Err(refusal) => (refusal, false),
+        };
+        let lost = if took_effect { self.take_fault(app, lost) } else { None };
+        match lost {
+            None => self.act_later(link, Effect::Respond(answer), delay, now),
+            Some(Lost::Reset) => self.act_later(link, Effect::Reset, delay, now),
+            Some(Lost::Hang) => {}
+        }
     }
 
     /// The app whose valid token the request carries (§3.2).
@@ -233,13 +375,18 @@ impl Platform {
             }
             Some(Answer::Refusal { status, code, msg }) => self.answer(link, refuse(status, code, &msg)),
             Some(Answer::RateLimited { reset }) => {
-                let mut answer = refusal(429, 99_991_400, "request trigger frequency limit");
-                answer.headers.push(("x-ogw-ratelimit-limit", "100".to_owned()));
-                answer.headers.push(("x-ogw-ratelimit-reset", reset.to_string()));
-                self.answer(link, answer);
+                self.answer(link, rate_limited(429, 100, reset));
+            }
+            Some(Answer::Body { status, body }) => {
+                let headers = vec![("content-type", "application/json; charset=utf-8".to_owned())];
+                self.answer(link, Response { status, headers, body: body.into() });
+            }
+            Some(Answer::Redirect(location)) => {
+                let headers = vec![("location", location)];
+                self.answer(link, Response { status: 302, headers, body: Bytes::new() });
             }
             Some(Answer::Garbage) => {
-                let body = "{\"code\":0,\"ms".to_owned();
+                let body = "{\"code\":0,\"ms".into();
                 self.answer(link, Response { status: 200, headers: Vec::new(), body });
             }
         }
@@ -253,7 +400,7 @@ pub(crate) fn json_answer(status: u16, body: &Value) -> Response {
         ("content-type", "application/json; charset=utf-8".to_owned()),
         ("x-tt-logid", "20261120120000simulator".to_owned()),
     ];
-    Response { status, headers, body: body.to_string() }
+    Response { status, headers, body: body.to_string().into() }
 }
 
 /// A refusal of a REST call.
@@ -281,5 +428,5 @@ fn endpoint_refusal(status: u16, code: i64, msg: &str) -> Response {
 /// What a proxy in front of the platform would say.
 fn page(status: u16) -> Response {
     let headers = vec![("content-type", "text/html".to_owned())];
-    Response { status, headers, body: format!("<html><body>{status}</body></html>") }
+    Response { status, headers, body: format!("<html><body>{status}</body></html>").into() }
 }

@@ -7,6 +7,7 @@ use moorline_core::{Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
+use super::limits::ConnectionLimit;
 use super::link::LinkId;
 
 /// An app's id: `cli_` and 16 hex digits.
@@ -65,6 +66,16 @@ pub struct Counters {
     pub bot_info_requests: u64,
     /// Send and reply calls, refused ones included.
     pub sends: u64,
+    /// Updates, edits, recalls and reads of messages, refused ones included.
+    pub edits: u64,
+    /// Reaction calls, refused ones included.
+    pub reactions: u64,
+    /// Uploads, refused ones included.
+    pub uploads: u64,
+    /// Downloads, refused ones included.
+    pub downloads: u64,
+    /// Calls refused by a rate limit, at the gateway or for a chat, user or message.
+    pub rate_limited: u64,
     /// Events pushed.
     pub events: u64,
     /// Acks with code 200 that matched a delivery.
@@ -75,6 +86,8 @@ pub struct Counters {
     pub bad_acks: u64,
     /// Messages of the client that are no frame, or a frame clients do not send.
     pub bad_frames: u64,
+    /// RFC 6455 pongs.
+    pub websocket_pongs: u64,
 }
 
 /// One open connection, for people and scripts.
@@ -98,12 +111,22 @@ pub(crate) struct AppState {
     pub(crate) counters: Counters,
     /// Open connections, in the order of opening.
     pub(crate) links: BTreeSet<LinkId>,
-    /// Addresses handed out and not used yet: (ticket, device_id), oldest first.
-    pub(crate) tickets: VecDeque<(String, String)>,
+    pub(crate) connection_limit: ConnectionLimit,
+    /// Addresses handed out and not used yet, oldest first.
+    pub(crate) tickets: VecDeque<Ticket>,
     /// Tokens, oldest first; dead ones are kept until a newer one is minted.
     pub(crate) tokens: VecDeque<Token>,
     /// Events waiting for a connection, when attempts without one do not count.
-    pub(crate) waiting: VecDeque<usize>,
+    pub(crate) waiting: VecDeque<u64>,
+}
+
+/// What makes an address good for a handshake.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    pub(crate) text: String,
+    pub(crate) device_id: String,
+    /// `None` for never.
+    pub(crate) expires_at: Option<moorline_core::Monotonic>,
 }
 
 /// A tenant token.
@@ -153,6 +176,7 @@ impl AppState {
             faults: Faults::default(),
             counters: Counters::default(),
             links: BTreeSet::new(),
+            connection_limit: ConnectionLimit::default(),
             tickets: VecDeque::new(),
             tokens: VecDeque::new(),
             waiting: VecDeque::new(),

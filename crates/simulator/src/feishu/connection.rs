@@ -1,19 +1,17 @@
 //! The long connection: handshake (§1.3), frames in (§2.1, §2.4), and its many ways to end.
 
+use bytes::Bytes;
 use moorline_core::EventId;
 use serde_json::{Value, json};
 
 use super::app::{AppId, ConnectionInfo};
-use super::fault::{Cut, Fault, HandshakeFault, OddFrame};
+use super::fault::{ConfigShape, Cut, Fault, HandshakeFault, OddFrame};
 use super::frame::{Frame, Header, METHOD_CONTROL, METHOD_DATA};
 use super::link::{Effect, LinkId, Now, Request, Response, WsMessage};
-use super::platform::{Platform, UnknownApp};
+use super::platform::{Platform, Timer, UnknownApp};
 
 /// "Too many connections for the app", as endpoint code and as `Handshake-Autherrcode`.
-const TOO_MANY: i64 = 1_000_040_350;
-
-/// Connections an app may have (§1.4).
-const CONNECTION_LIMIT: usize = 50;
+pub(crate) const TOO_MANY: i64 = 1_000_040_350;
 
 /// An open WebSocket.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ impl Platform {
     /// A handshake: its ticket has to be one that was handed out and not used yet.
     pub(crate) fn handshake(&mut self, link: LinkId, request: &Request, now: Now) {
         let known = request.path == "/ws/v2";
-        let app = if known { self.redeem(request) } else { None };
+        let app = if known { self.redeem(request, now) } else { None };
         let Some((app, service, device_id)) = app else {
             return self.act(link, refusal(400, Some(514), "auth failed", None));
         };
@@ -41,7 +39,7 @@ impl Platform {
         if state.faults.held() {
             return self.act(link, refusal(503, Some(1), "system busy", None));
         }
-        if state.links.len() >= CONNECTION_LIMIT {
+        if state.links.len() >= state.connection_limit.connections {
             return self.act(link, refusal(400, Some(514), "too many connections", Some(TOO_MANY)));
         }
         let fault = self.take_fault(&app, |fault| match fault {
@@ -52,13 +50,18 @@ impl Platform {
             None => self.establish(link, app, service, device_id, now),
             Some(HandshakeFault::Hang) => {}
             Some(HandshakeFault::Reset) => self.act(link, Effect::Reset),
+            Some(HandshakeFault::Delay(delay)) => {
+                let timer = Timer::Establish { link, app, service, device_id };
+                let timer = self.set_timer(now.monotonic + delay, timer);
+                self.handshakes.insert(link, timer);
+            }
             Some(HandshakeFault::Refuse { status, handshake_status, auth_code }) => {
                 self.act(link, refusal(status, handshake_status, "refused by a fault", auth_code));
             }
         }
     }
 
-    fn establish(&mut self, link: LinkId, app: AppId, service: i32, device_id: String, now: Now) {
+    pub(crate) fn establish(&mut self, link: LinkId, app: AppId, service: i32, device_id: String, now: Now) {
         self.act(link, Effect::Upgrade);
         let info = ConnectionInfo { device_id, opened_at: now.wall, black_hole: false, pings: 0 };
         self.connections.insert(link, Connection { app: app.clone(), service, info });
@@ -79,7 +82,7 @@ impl Platform {
 
     /// Uses up the ticket of a handshake. Whether real tickets are single-use is not documented; clients have to
     /// ask for a new one each time anyway (§1.1), so here they are.
-    fn redeem(&mut self, request: &Request) -> Option<(AppId, i32, String)> {
+    fn redeem(&mut self, request: &Request, now: Now) -> Option<(AppId, i32, String)> {
         let ticket = request.query("ticket")?;
         let device_id = request.query("device_id")?;
         let service: i32 = request.query("service_id")?.parse().ok()?;
@@ -87,8 +90,12 @@ impl Platform {
             if state.app.service_id != service {
                 return None;
             }
-            let position = state.tickets.iter().position(|(t, d)| t == ticket && d == device_id)?;
-            state.tickets.remove(position);
+            let mut tickets = state.tickets.iter();
+            let position = tickets.position(|known| known.text == ticket && known.device_id == device_id)?;
+            let expires_at = state.tickets.remove(position)?.expires_at;
+            if expires_at.is_some_and(|at| at <= now.monotonic) {
+                return None;
+            }
             Some((id.clone(), state.app.service_id, device_id.to_owned()))
         })
     }
@@ -107,7 +114,11 @@ impl Platform {
             },
             WsMessage::Text(_) => self.bad_frame(&app),
             WsMessage::Ping(payload) => self.act(link, Effect::Send(WsMessage::Pong(payload))),
-            WsMessage::Pong(_) => {}
+            WsMessage::Pong(_) => {
+                if let Some(state) = self.apps.get_mut(&app) {
+                    state.counters.websocket_pongs += 1;
+                }
+            }
             WsMessage::Close => {
                 self.gone(link);
                 self.act(link, Effect::Close { code: 1000, reason: String::new() });
@@ -135,18 +146,23 @@ impl Platform {
             state.counters.pings += 1;
         }
         let fault = self.take_fault(app, |fault| {
-            let pong = matches!(fault, Fault::NoPong | Fault::LatePong(_) | Fault::PongPayload(_));
+            let pong = matches!(
+                fault,
+                Fault::NoPong | Fault::LatePong(_) | Fault::PongPayload(_) | Fault::PongConfig(_)
+            );
             pong.then(|| fault.clone())
         });
-        let mut payload = client_config().to_string();
+        let mut payload = Some(client_config().to_string());
         let mut delay = std::time::Duration::ZERO;
         match fault {
             Some(Fault::NoPong) => return,
             Some(Fault::LatePong(late)) => delay = late,
-            Some(Fault::PongPayload(other)) => payload = other,
+            Some(Fault::PongPayload(other)) => payload = Some(other),
+            Some(Fault::PongConfig(ConfigShape::Json(config))) => payload = Some(config.to_string()),
+            Some(Fault::PongConfig(ConfigShape::Missing)) => payload = None,
             _ => {}
         }
-        let pong = Frame::control(service, "pong", Some(payload.into_bytes())).encode();
+        let pong = Frame::control(service, "pong", payload.map(String::into_bytes)).encode();
         self.act_later(link, Effect::Send(WsMessage::Binary(pong)), delay, now);
     }
 
@@ -158,6 +174,8 @@ impl Platform {
 
     /// The link is over for the platform; for calls there is nothing to forget.
     pub(crate) fn gone(&mut self, link: LinkId) {
+        let handshake = self.handshakes.remove(&link);
+        self.clear_timer(handshake);
         let Some(connection) = self.connections.remove(&link) else { return };
         if let Some(state) = self.apps.get_mut(&connection.app) {
             state.links.remove(&link);
@@ -237,6 +255,11 @@ impl Platform {
                 let headers = vec![Header::new("type", "weather")];
                 vec![WsMessage::Binary(Frame { headers, ..whole }.encode())]
             }
+            OddFrame::CardType => {
+                let headers = vec![Header::new("type", "card")];
+                vec![WsMessage::Binary(Frame { headers, ..whole }.encode())]
+            }
+            OddFrame::WebSocketPing => vec![WsMessage::Ping(id.clone().into_bytes())],
             OddFrame::ServerPing => vec![WsMessage::Binary(Frame::control(service, "ping", None).encode())],
             OddFrame::SumZero => vec![WsMessage::Binary(part("0", "0"))],
             OddFrame::SeqBeyondSum => vec![WsMessage::Binary(part("2", "5"))],
@@ -285,5 +308,5 @@ fn refusal(status: u16, code: Option<i64>, reason: &str, auth_code: Option<i64>)
     let mut headers = vec![("handshake-msg", reason.to_owned())];
     headers.extend(code.map(|code| ("handshake-status", code.to_string())));
     headers.extend(auth_code.map(|code| ("handshake-autherrcode", code.to_string())));
-    Effect::Respond(Response { status, headers, body: String::new() })
+    Effect::Respond(Response { status, headers, body: Bytes::new() })
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use moorline_core::ChatId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -22,6 +23,8 @@ pub enum Fault {
     EndpointUrl(String),
     /// The endpoint's `ClientConfig`, whatever its shape.
     ClientConfig(ConfigShape),
+    /// The address the endpoint hands out is good for a handshake this long, and refused with 514 afterwards.
+    TicketExpiry(#[serde(with = "millis")] Duration),
     /// The handshake (§1.3) ends like this.
     Handshake(HandshakeFault),
     /// A new connection ends like this right after its 101.
@@ -32,6 +35,8 @@ pub enum Fault {
     LatePong(#[serde(with = "millis")] Duration),
     /// A ping gets a pong with this payload instead of the configuration.
     PongPayload(String),
+    /// A ping gets a pong with this configuration, or an empty payload for none.
+    PongConfig(ConfigShape),
     /// Such a frame goes out on the same connection right before the next event.
     OddFrame(OddFrame),
     /// An event is sent twice at once, to connections drawn independently.
@@ -40,18 +45,55 @@ pub enum Fault {
     RedeliverAcked,
     /// An event is split into parts (§2.3).
     Split(Split),
+    /// An event is split into this many parts, and the last one says that there is one more. No ack of it counts.
+    SplitSumChanges(usize),
+    /// The frames of an event have a header and a field that no client knows, and an encoding and a type to ignore.
+    UnknownFields,
+    /// What a bot sends comes back to it, or to the other bots of the chat, as an event (F-041).
+    Echo(Echo),
     /// The token call (§3.1) is answered like this.
     Token(Answer),
     /// A new token is minted with this lifetime, in seconds.
     TokenExpiry(u64),
+    /// The token call takes effect, and its answer is lost like this.
+    LoseTokenAnswer(Lost),
     /// The bot-info call (§3.3) is answered like this.
     BotInfo(Answer),
     /// Bot info has this open_id; `null` leaves the key out.
     BotOpenId(Option<String>),
+    /// Bot info has this `activate_status` (2 is the good one).
+    BotStatus(i64),
+    /// The bot-info answer is lost like this.
+    LoseBotInfoAnswer(Lost),
+    /// A call of the im API is refused with 99991672, naming these scopes (§3.2).
+    MissingScopes(Vec<String>),
     /// A send or reply (§3.4) is answered like this, and nothing is sent.
     Send(Answer),
     /// A send or reply takes effect, and its answer is lost like this.
     LoseSendAnswer(Lost),
+    /// A send or reply takes effect at once and is answered this much later; meanwhile the same uuid gets 230049.
+    SlowSend(#[serde(with = "millis")] Duration),
+    /// A send or reply into this chat is refused with this code (§3.5, permanent for one chat).
+    Chat {
+        /// The chat.
+        chat_id: ChatId,
+        /// The code: 230018, 230035, 230038, 230053, 230075, 232009, …
+        code: i64,
+    },
+    /// An update, edit, recall or read of a message is answered like this, and nothing is changed.
+    Edit(Answer),
+    /// An update, edit, recall or read takes effect, and its answer is lost like this.
+    LoseEditAnswer(Lost),
+    /// A reaction call is answered like this, and nothing is changed.
+    Reaction(Answer),
+    /// A reaction call takes effect, and its answer is lost like this.
+    LoseReactionAnswer(Lost),
+    /// An upload is answered like this, and nothing is kept.
+    Upload(Answer),
+    /// An upload takes effect, and its answer is lost like this.
+    LoseUploadAnswer(Lost),
+    /// A download is answered like this.
+    Download(Answer),
 }
 
 /// How often a fault strikes.
@@ -98,6 +140,15 @@ pub enum Answer {
     },
     /// Status 200 and a body that is not JSON.
     Garbage,
+    /// This status and this body, as JSON: a code that is text, `data` that is missing.
+    Body {
+        /// HTTP status.
+        status: u16,
+        /// The body as text.
+        body: String,
+    },
+    /// A redirect to this address, which calls with a token must not follow.
+    Redirect(String),
     /// The proper answer, this much later.
     Delay(#[serde(with = "millis")] Duration),
 }
@@ -120,6 +171,8 @@ pub enum HandshakeFault {
     Hang,
     /// A reset of the TCP connection.
     Reset,
+    /// The 101, this much later.
+    Delay(#[serde(with = "millis")] Duration),
     /// An answer other than 101.
     Refuse {
         /// HTTP status.
@@ -162,12 +215,24 @@ pub enum Lost {
     Reset,
 }
 
+/// To whom a message of a bot comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Echo {
+    /// To the bot that sent it, under the message's own id.
+    SameId,
+    /// To the bot that sent it, as if it were another message.
+    NewId,
+    /// To every other bot of the chat, mentioning it.
+    Others,
+}
+
 /// An event in several parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// How many parts, at least 1; split points ignore UTF-8.
     pub parts: usize,
-    /// The order of sending by index; empty for 0, 1, 2, … Indices left out are never sent.
+    /// The order of sending by index; empty for 0, 1, 2, … Indices left out are never sent, others may come twice.
     #[serde(default)]
     pub order: Vec<usize>,
     /// A part that is never sent.
@@ -194,8 +259,12 @@ pub enum OddFrame {
     UnknownMethod,
     /// A data frame of an unknown type.
     UnknownType,
+    /// A data frame of type `card`, which nobody handles.
+    CardType,
     /// A control frame `ping` from the server.
     ServerPing,
+    /// An RFC 6455 ping, which is to be answered by its pong.
+    WebSocketPing,
     /// A tracked event whose payload is not JSON.
     NotJson,
     /// A tracked event whose JSON has no header.

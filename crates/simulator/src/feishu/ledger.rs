@@ -3,23 +3,34 @@
 
 use moorline_core::{ChatId, EventId, MessageId, Timestamp};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::app::AppId;
+use super::callback::Callback;
+use super::retention::Forgotten;
 
-/// Both ledgers of a platform, complete since its start.
+/// Both ledgers of a platform: complete since its start, except for what [`Ledger::forgotten`] counts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ledger {
     /// Every event, in the order of the pushes.
     pub(crate) events: Vec<EventRecord>,
     /// Every message of a bot, in the order in which they became visible.
     pub(crate) visible: Vec<Visible>,
+    /// Every reaction of a bot, in the order in which they appeared.
+    pub(crate) reactions: Vec<ReactionRecord>,
+    pub(crate) forgotten: Forgotten,
 }
 
 /// One event and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct EventRecord {
+    /// Counts the pushes; what the machine calls the event.
+    #[serde(skip)]
+    pub(crate) number: u64,
     /// The app it is for.
     pub app: AppId,
+    /// `im.message.receive_v1`, …; empty for a raw payload.
+    pub event_type: String,
     /// `header.event_id`, the same in every delivery.
     pub event_id: EventId,
     /// The chat message it reports; `None` for other events.
@@ -34,12 +45,35 @@ pub struct EventRecord {
     pub acked: Vec<Timestamp>,
     /// When a matching ack with another code came.
     pub refused: Vec<Timestamp>,
+    /// What matching acks carried back in `data` (§2.4), read from its base64; null where that holds no JSON.
+    pub answers: Vec<Value>,
     /// Acks, of either kind, that came after the budget of their delivery.
     pub late: u32,
     /// Attempts so far, those without any connection included.
     pub attempts: u32,
     /// True when the ladder is used up: the platform will not push it again.
     pub given_up: bool,
+    /// What the user of a card sees; `None` for other events.
+    pub callback: Option<Callback>,
+}
+
+/// One reaction of a bot. `Typing` is the typing sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReactionRecord {
+    /// The app whose bot reacted.
+    pub app: AppId,
+    /// To what.
+    pub message_id: MessageId,
+    /// Where that is.
+    pub chat: ChatId,
+    /// The platform's id.
+    pub reaction_id: String,
+    /// With what.
+    pub emoji: String,
+    /// Since when.
+    pub on: Timestamp,
+    /// Until when; `None` while it is there.
+    pub off: Option<Timestamp>,
 }
 
 /// One message as a user sees it.
@@ -53,9 +87,9 @@ pub struct Visible {
     pub chat: ChatId,
     /// `text`, `post`, `interactive`, …
     pub msg_type: String,
-    /// The content, JSON as text, byte for byte.
+    /// The content as it is now, JSON as text, byte for byte.
     pub content: String,
-    /// The text of a text message; empty for others.
+    /// The text of a text message as it is now; empty for others.
     pub text: String,
     /// The uuid it was sent with.
     pub uuid: Option<String>,
@@ -67,6 +101,10 @@ pub struct Visible {
     pub at: Timestamp,
     /// How many later calls with the same uuid were answered with this message.
     pub repeats: u32,
+    /// How often its content was changed, by updates, edits and answers to card actions.
+    pub edits: u32,
+    /// When it was taken back. Users have seen it all the same, so it still counts as visible.
+    pub recalled: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -99,6 +137,32 @@ impl Ledger {
     /// duplicate.
     pub fn visible_copies(&self, chat: &ChatId, text: &str) -> usize {
         self.visible_in(chat).filter(|message| message.text == text).count()
+    }
+
+    /// Every reaction of a bot, in the order in which they appeared.
+    pub fn reactions(&self) -> &[ReactionRecord] {
+        &self.reactions
+    }
+
+    /// The typing signs that are on.
+    pub fn typing(&self) -> impl Iterator<Item = &ReactionRecord> {
+        self.reactions.iter().filter(|reaction| reaction.emoji == "Typing" && reaction.off.is_none())
+    }
+
+    /// What was dropped to keep a long run small.
+    pub fn forgotten(&self) -> Forgotten {
+        self.forgotten
+    }
+
+    /// The newest record of this message.
+    pub(crate) fn visible_mut(&mut self, id: &MessageId) -> Option<&mut Visible> {
+        self.visible.iter_mut().rev().find(|visible| visible.message_id == *id)
+    }
+
+    /// The record with this number.
+    pub(crate) fn record_mut(&mut self, number: u64) -> Option<&mut EventRecord> {
+        let index = self.events.binary_search_by_key(&number, |record| record.number).ok()?;
+        self.events.get_mut(index)
     }
 
     /// The messages a user sees as answers to this one.

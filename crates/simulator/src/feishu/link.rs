@@ -41,6 +41,8 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// The `Authorization` header.
     pub authorization: Option<String>,
+    /// The `Content-Type` header.
+    pub content_type: Option<String>,
     /// The body.
     pub body: Bytes,
     /// Scheme, host and port under which the client can open WebSockets here, such as `ws://127.0.0.1:9000`.
@@ -88,7 +90,7 @@ pub struct Response {
     /// Headers beside the usual ones.
     pub headers: Vec<(&'static str, String)>,
     /// The body.
-    pub body: String,
+    pub body: Bytes,
 }
 
 /// A WebSocket message.

@@ -1,7 +1,7 @@
 //! The platform: apps, chats, timers, and who gets which input. Pure: time comes in as a value, effects go out as
 //! values.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -13,9 +13,13 @@ use super::connection::Connection;
 use super::delivery::{Delivery, Event, Redelivery};
 use super::fault::{Cut, Fault, Times};
 use super::ledger::Ledger;
+use super::limits::Limiter;
 use super::link::{Action, Effect, Input, LinkId, Now};
+use super::people::Person;
 use super::push::ChatType;
-use super::sending::Posted;
+use super::resources::Stored;
+use super::retention::Retention;
+use super::sending::{Posted, Sent};
 
 /// A Feishu platform without I/O and without a clock: [`Platform::step`] takes what happened on a link and when,
 /// and gives what has to be done. Whatever was due before that moment is done first, at its own time, so it does
@@ -25,14 +29,24 @@ pub struct Platform {
     pub(crate) chats: BTreeMap<ChatId, Chat>,
     /// Every message there is, by users and by bots.
     pub(crate) messages: BTreeMap<MessageId, Posted>,
-    /// What each uuid of an app sent, as an index into the visible ledger, and when.
-    pub(crate) uuids: BTreeMap<(AppId, String), (usize, Monotonic)>,
+    /// What each uuid of an app sent.
+    pub(crate) uuids: BTreeMap<(AppId, String), Sent>,
+    /// People by their union_id.
+    pub(crate) people: BTreeMap<String, Person>,
+    pub(crate) resources: BTreeMap<String, Stored>,
+    /// The keys of `resources`, oldest first.
+    pub(crate) resource_keys: VecDeque<String>,
+    pub(crate) limiter: Limiter,
+    pub(crate) retention: Retention,
     pub(crate) ledger: Ledger,
-    /// Parallel to the ledger's events: what the machine needs beside the record.
-    pub(crate) events: Vec<Event>,
+    /// By the number of their record in the ledger: what the machine needs beside it.
+    pub(crate) events: BTreeMap<u64, Event>,
+    pub(crate) last_event: u64,
     /// Deliveries that may still be acked, by the `SeqID` of their first part.
     pub(crate) deliveries: BTreeMap<u64, Delivery>,
     pub(crate) connections: BTreeMap<LinkId, Connection>,
+    /// Handshakes whose 101 is yet to come.
+    pub(crate) handshakes: BTreeMap<LinkId, TimerKey>,
     pub(crate) redelivery: Redelivery,
     pub(crate) rng: Rng,
     pub(crate) last_seq: u64,
@@ -58,11 +72,13 @@ pub(crate) type TimerKey = (Monotonic, u64);
 #[derive(Debug)]
 pub(crate) enum Timer {
     /// The time for the ack of this attempt is over.
-    Budget { event: usize },
+    Budget { event: u64 },
     /// The next rung of the ladder.
-    Redeliver { event: usize },
+    Redeliver { event: u64 },
     /// A late answer or pong.
     Effect { link: LinkId, effect: Effect },
+    /// A late 101.
+    Establish { link: LinkId, app: AppId, service: i32, device_id: String },
 }
 
 /// Whether new connections to the platform succeed.
@@ -91,10 +107,17 @@ impl Platform {
             chats: BTreeMap::new(),
             messages: BTreeMap::new(),
             uuids: BTreeMap::new(),
+            people: BTreeMap::new(),
+            resources: BTreeMap::new(),
+            resource_keys: VecDeque::new(),
+            limiter: Limiter::default(),
+            retention: Retention::default(),
             ledger: Ledger::default(),
-            events: Vec::new(),
+            events: BTreeMap::new(),
+            last_event: 0,
             deliveries: BTreeMap::new(),
             connections: BTreeMap::new(),
+            handshakes: BTreeMap::new(),
             redelivery: Redelivery::default(),
             rng: Rng::with_seed(seed),
             last_seq: 0,
@@ -131,6 +154,10 @@ impl Platform {
                 Timer::Budget { event } => self.failed(event, then),
                 Timer::Redeliver { event } => self.attempt(event, then),
                 Timer::Effect { link, effect } => self.act(link, effect),
+                Timer::Establish { link, app, service, device_id } => {
+                    self.handshakes.remove(&link);
+                    self.establish(link, app, service, device_id, then);
+                }
             }
         }
     }

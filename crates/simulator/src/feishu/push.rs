@@ -4,7 +4,8 @@ use moorline_core::{ChatId, MessageId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::app::App;
+use super::app::{App, AppId};
+use super::people::{Identity, open_id_for};
 
 /// A message of a user. In JSON only `chat_id`, `user` and `text` are needed.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -15,7 +16,7 @@ pub struct Push {
     /// Direct or group.
     #[serde(default)]
     pub chat_type: ChatType,
-    /// The user's open_id.
+    /// Who writes: an open_id, any id of a [`super::Person`], or the id of an app for its bot.
     pub user: UserId,
     /// What they wrote. Where the bot is mentioned, the mention's placeholder is put in front.
     pub text: String,
@@ -34,7 +35,7 @@ pub struct Push {
     /// The thread they write in.
     #[serde(default)]
     pub thread_id: Option<String>,
-    /// Who wrote: `user`, or `app` for another bot; `user` when absent.
+    /// Who wrote: `user`, or `app` for a bot; when absent, what `user` is.
     #[serde(default)]
     pub sender_type: Option<String>,
     /// Another type than `text`, with its content: (message_type, content as JSON text).
@@ -46,6 +47,26 @@ pub struct Push {
     /// The event's type instead of `im.message.receive_v1`, with the same body.
     #[serde(default)]
     pub event_type: Option<String>,
+    /// Whom else they mention; the placeholders come after those of `mentions`.
+    #[serde(default)]
+    pub mentioned: Vec<Mention>,
+    /// Changes of the whole event, as a JSON merge patch (RFC 7396): null removes a key.
+    #[serde(default)]
+    pub merge: Option<Value>,
+}
+
+/// Somebody who is mentioned. In JSON: `{"user":"ou_…"}`, `{"bot":"cli_…"}`, `"all"`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mention {
+    /// A user, by any id.
+    User(UserId),
+    /// The bot of any app, with the open_id it has for the app that is told.
+    Bot(AppId),
+    /// Everybody: `@_all` in the text, and no entry among the mentions.
+    All,
+    /// A user or bot under an open_id that belongs to another app, as F-018 has it: (whom, that app).
+    Foreign(UserId, AppId),
 }
 
 /// What kind of chat.
@@ -95,6 +116,8 @@ impl Push {
             other: None,
             age_ms: 0,
             event_type: None,
+            mentioned: Vec::new(),
+            merge: None,
         }
     }
 
@@ -124,13 +147,54 @@ impl Push {
         self
     }
 
-    /// The envelope (§4.1, §4.2).
-    pub(crate) fn envelope(&self, app: &App, pushed: &Pushed, at: Timestamp) -> Value {
-        let created = at.minus(std::time::Duration::from_millis(self.age_ms)).as_millis().to_string();
-        let (message_type, content) = match &self.other {
-            Some((message_type, content)) => (message_type.clone(), content.clone()),
+    /// The same, mentioning somebody else too.
+    #[must_use]
+    pub fn mentioning(mut self, mention: Mention) -> Self {
+        self.mentioned.push(mention);
+        self
+    }
+
+    /// The same, with another type and content than text: `post`, `image`, `file`, `audio`, `sticker`,
+    /// `merge_forward`, … In a post, the mentions are put in front of the first paragraph.
+    #[must_use]
+    pub fn with_content(mut self, message_type: impl Into<String>, content: &Value) -> Self {
+        self.other = Some((message_type.into(), content.to_string()));
+        self
+    }
+
+    /// The same, with its event changed like this (RFC 7396).
+    #[must_use]
+    pub fn merging(mut self, patch: Value) -> Self {
+        self.merge = Some(patch);
+        self
+    }
+
+    /// When the user wrote it.
+    pub(crate) fn written(&self, at: Timestamp) -> Timestamp {
+        at.minus(std::time::Duration::from_millis(self.age_ms))
+    }
+
+    /// Type and content, with the placeholders of all mentions.
+    pub(crate) fn content(&self) -> (String, String) {
+        match &self.other {
+            Some((message_type, content)) if message_type == "post" => {
+                (message_type.clone(), self.post_with_mentions(content))
+            }
+            Some(other) => other.clone(),
             None => ("text".to_owned(), json!({ "text": self.text_with_mentions() }).to_string()),
-        };
+        }
+    }
+
+    /// The envelope (§4.1, §4.2).
+    pub(crate) fn envelope(
+        &self,
+        app: &App,
+        pushed: &Pushed,
+        at: Timestamp,
+        identify: &dyn Fn(&UserId) -> Identity,
+    ) -> Value {
+        let created = self.written(at).as_millis().to_string();
+        let (message_type, content) = self.content();
         let mut message = Map::new();
         message.insert("message_id".to_owned(), json!(pushed.message_id));
         if let Some(parent) = &self.parent_id {
@@ -146,11 +210,13 @@ impl Push {
         message.insert("chat_type".to_owned(), json!(self.chat_type.as_str()));
         message.insert("message_type".to_owned(), json!(message_type));
         message.insert("content".to_owned(), json!(content));
-        let mentions = self.mentions(app);
+        let mentions = self.mentions(app, identify);
         if !mentions.is_empty() {
             message.insert("mentions".to_owned(), Value::Array(mentions));
         }
-        json!({
+        let sender = identify(&self.user);
+        let sender_type = if sender.bot { "app" } else { "user" };
+        let mut envelope = json!({
             "schema": "2.0",
             "header": {
                 "event_id": pushed.event_id,
@@ -162,39 +228,97 @@ impl Push {
             },
             "event": {
                 "sender": {
-                    "sender_id": { "open_id": self.user, "union_id": union_id(&self.user), "user_id": null },
-                    "sender_type": self.sender_type.as_deref().unwrap_or("user"),
+                    "sender_id": sender.ids(),
+                    "sender_type": self.sender_type.as_deref().unwrap_or(sender_type),
                     "tenant_key": TENANT,
                 },
                 "message": message,
             },
-        })
+        });
+        if let Some(patch) = &self.merge {
+            merge(&mut envelope, patch);
+        }
+        envelope
     }
 
-    fn mentioned<'a>(&'a self, app: &'a App) -> impl Iterator<Item = (&'a UserId, &'a str)> {
-        let bot = self.mentions_bot.then_some((&app.bot_open_id, app.bot_name.as_str()));
-        bot.into_iter().chain(self.mentions.iter().map(|user| (user, user.as_str())))
+    /// Every placeholder, in order.
+    fn placeholders(&self) -> Vec<String> {
+        let plain = usize::from(self.mentions_bot) + self.mentions.len();
+        let mut number = 0;
+        let mut next = || {
+            number += 1;
+            format!("@_user_{number}")
+        };
+        let mut keys: Vec<String> = std::iter::repeat_with(&mut next).take(plain).collect();
+        for mention in &self.mentioned {
+            keys.push(if *mention == Mention::All { "@_all".to_owned() } else { next() });
+        }
+        keys
     }
 
     fn text_with_mentions(&self) -> String {
-        let placeholders = usize::from(self.mentions_bot) + self.mentions.len();
-        let mut text: String = (1..=placeholders).map(|n| format!("@_user_{n} ")).collect();
+        let mut text: String = self.placeholders().into_iter().map(|key| key + " ").collect();
         text.push_str(&self.text);
         text
     }
 
-    fn mentions(&self, app: &App) -> Vec<Value> {
-        self.mentioned(app)
-            .zip(1..)
-            .map(|((user, name), n)| {
-                json!({
-                    "key": format!("@_user_{n}"),
-                    "id": { "open_id": user, "union_id": union_id(user), "user_id": null },
-                    "name": name,
-                    "tenant_key": TENANT,
-                })
+    /// A content that is not the documented one stays as it is.
+    fn post_with_mentions(&self, content: &str) -> String {
+        let keys = self.placeholders();
+        let Ok(mut post) = serde_json::from_str::<Value>(content) else { return content.to_owned() };
+        let first = post.pointer_mut("/content/0").and_then(Value::as_array_mut);
+        let Some(first) = first.filter(|_| !keys.is_empty()) else { return content.to_owned() };
+        let at = keys.into_iter().map(|key| json!({ "tag": "at", "user_id": key }));
+        first.splice(0..0, at);
+        post.to_string()
+    }
+
+    fn mentions(&self, app: &App, identify: &dyn Fn(&UserId) -> Identity) -> Vec<Value> {
+        let bot = self.mentions_bot.then(|| Mention::Bot(app.app_id.clone()));
+        let users = self.mentions.iter().cloned().map(Mention::User);
+        let all = bot.into_iter().chain(users).chain(self.mentioned.iter().cloned());
+        all.filter_map(|mention| {
+            Some(match mention {
+                Mention::User(user) => (identify(&user), None),
+                Mention::Bot(bot) => (identify(&UserId::new(bot.as_str())), None),
+                Mention::Foreign(user, other) => {
+                    let identity = identify(&user);
+                    let open_id = open_id_for(&identity.union_id, &other);
+                    (identity, Some(open_id))
+                }
+                Mention::All => return None,
             })
-            .collect()
+        })
+        .zip(1..)
+        .map(|((identity, foreign), n)| {
+            let mut ids = identity.ids();
+            if let Some(foreign) = foreign {
+                ids["open_id"] = json!(foreign);
+            }
+            json!({
+                "key": format!("@_user_{n}"),
+                "id": ids,
+                "name": identity.name,
+                "tenant_key": TENANT,
+            })
+        })
+        .collect()
+    }
+}
+
+/// A JSON merge patch (RFC 7396).
+fn merge(value: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else { return value.clone_from(patch) };
+    if !value.is_object() {
+        *value = json!({});
+    }
+    let Value::Object(object) = value else { return };
+    for (key, patch) in patch {
+        if patch.is_null() {
+            object.remove(key);
+        } else {
+            merge(object.entry(key.clone()).or_insert(Value::Null), patch);
+        }
     }
 }
 

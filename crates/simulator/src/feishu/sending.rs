@@ -2,26 +2,28 @@
 
 use std::time::Duration;
 
-use moorline_core::{ChatId, MessageId, UserId};
+use moorline_core::{ChatId, MessageId, Monotonic, Timestamp, UserId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::api::{FIELD_VALIDATION, json_answer, refusal};
+use super::api::{Api, FIELD_VALIDATION, json_answer, refusal};
 use super::app::AppId;
 use super::fault::{Fault, Lost};
 use super::ledger::Visible;
-use super::link::{Effect, LinkId, Now, Request, Response};
-use super::platform::Platform;
-use super::push::{ChatType, TENANT, union_id};
+use super::link::{LinkId, Now, Request, Response};
+use super::people::Identity;
+use super::platform::{Chat, Platform};
+use super::push::{ChatType, Mention, TENANT};
+use super::reactions::Reaction;
 
 /// How long a uuid protects from a second message.
 const UUID_WINDOW: Duration = Duration::from_secs(3_600);
 /// The longest uuid.
 const UUID_LIMIT: usize = 50;
 /// The longest content of a text.
-const TEXT_LIMIT: usize = 150 << 10;
+pub(crate) const TEXT_LIMIT: usize = 150 << 10;
 /// The longest content of a card or post.
-const RICH_LIMIT: usize = 30 << 10;
+pub(crate) const RICH_LIMIT: usize = 30 << 10;
 
 const MSG_TYPES: [&str; 11] = [
     "text",
@@ -37,12 +39,38 @@ const MSG_TYPES: [&str; 11] = [
     "system",
 ];
 
-/// A message, by a user or a bot, as far as answering it goes.
+/// A message, by a user or a bot, as the platform keeps it.
 #[derive(Debug, Clone)]
 pub(crate) struct Posted {
     pub(crate) chat: ChatId,
     pub(crate) root: Option<MessageId>,
+    pub(crate) parent: Option<MessageId>,
     pub(crate) thread: Option<String>,
+    pub(crate) author: Author,
+    pub(crate) msg_type: String,
+    pub(crate) content: String,
+    pub(crate) mentions: Vec<Mention>,
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    pub(crate) edits: u32,
+    pub(crate) recalled: bool,
+    pub(crate) reactions: Vec<Reaction>,
+}
+
+/// Who wrote a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Author {
+    Bot(AppId),
+    User(UserId),
+}
+
+/// What a uuid sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) message: MessageId,
+    pub(crate) at: Monotonic,
+    /// Until then the call that sent it is still being answered.
+    pub(crate) busy_until: Monotonic,
 }
 
 #[derive(Deserialize)]
@@ -66,71 +94,85 @@ struct Destination {
 impl Platform {
     /// Send, or reply to `target`.
     pub(crate) fn send(&mut self, link: LinkId, request: &Request, target: Option<&str>, now: Now) {
-        let app = match self.authorized(request, now) {
-            Ok(app) => app,
-            Err(refusal) => return self.answer(link, refusal),
-        };
-        let Some(state) = self.apps.get_mut(&app) else { return };
-        state.counters.sends += 1;
-        let fault = state.faults.take(|fault| match fault {
-            Fault::Send(answer) => Some(answer.clone()),
+        let api = if target.is_some() { Api::Reply } else { Api::Send };
+        let Some((app, mut delay)) = self.admit(link, request, api, now) else { return };
+        let slow = self.take_fault(&app, |fault| match fault {
+            Fault::SlowSend(span) => Some(*span),
             _ => None,
         });
-        let Some(delay) = self.interfere(link, fault, refusal) else { return };
-        let answer = match self.post(&app, request, target, now) {
-            Ok(index) => self.sent(index),
-            Err(refusal) => return self.act_later(link, Effect::Respond(refusal), delay, now),
-        };
+        delay += slow.unwrap_or_default();
+        let result = self.post(&app, request, target, slow.unwrap_or_default(), now);
+        let fresh = result.as_ref().ok().filter(|(_, fresh)| *fresh).map(|(id, _)| id.clone());
+        let answer = result.map(|(id, _)| self.sent(&app, &id));
         // The message is visible by now; only the answer can still be lost.
-        let lost = self.take_fault(&app, |fault| match fault {
-            Fault::LoseSendAnswer(lost) => Some(*lost),
-            _ => None,
-        });
-        match lost {
-            None => self.act_later(link, Effect::Respond(answer), delay, now),
-            Some(Lost::Reset) => self.act_later(link, Effect::Reset, delay, now),
-            Some(Lost::Hang) => {}
+        self.conclude(link, &app, answer, delay, lost, now);
+        if let Some(id) = fresh {
+            self.echo(&app, &id, now);
+            self.forget_visible();
         }
     }
 
-    /// Makes the message visible, or finds the one its uuid sent before. Its place in the visible ledger.
+    /// Makes the message visible, or finds the one its uuid sent before. Its id, and whether it is new.
     fn post(
         &mut self,
         app: &AppId,
         request: &Request,
         target: Option<&str>,
+        slow: Duration,
         now: Now,
-    ) -> Result<usize, Response> {
+    ) -> Result<(MessageId, bool), Response> {
         let body: Body = serde_json::from_slice(&request.body)
             .map_err(|error| refusal(400, FIELD_VALIDATION, &format!("field validation failed: {error}")))?;
         let content = check(&body)?;
+        self.check_keys(app, &body.msg_type, &content)?;
         let destination = match target {
             Some(target) => self.reply_destination(app, target, body.reply_in_thread)?,
             None => self.send_destination(app, request, body.receive_id.as_deref())?,
         };
+        let code = self.take_fault(app, |fault| match fault {
+            Fault::Chat { chat_id, code } if *chat_id == destination.chat => Some(*code),
+            _ => None,
+        });
+        if let Some(code) = code {
+            return Err(refusal(400, code, "refused by a fault of this chat"));
+        }
+        self.within_chat(app, &destination.chat, now.monotonic)?;
         let key = body.uuid.clone().filter(|uuid| !uuid.is_empty()).map(|uuid| (app.clone(), uuid));
-        if let Some(key) = &key
-            && let Some(&(index, at)) = self.uuids.get(key)
-            && now.monotonic - at < UUID_WINDOW
-            && let Some(first) = self.ledger.visible.get_mut(index)
-        {
-            first.repeats += 1;
-            return Ok(index);
+        let known = key.as_ref().and_then(|key| self.uuids.get(key)).cloned();
+        if let Some(first) = known.filter(|sent| now.monotonic - sent.at < UUID_WINDOW) {
+            if now.monotonic < first.busy_until {
+                return Err(refusal(400, 230_049, "The message is being sent"));
+            }
+            if let Some(visible) = self.ledger.visible_mut(&first.message) {
+                visible.repeats += 1;
+            }
+            return Ok((first.message, false));
         }
         let message_id = MessageId::new(format!("om_{}", self.hex(32)));
         let posted = Posted {
             chat: destination.chat.clone(),
-            root: destination.root.clone(),
+            root: destination.root,
+            parent: destination.parent.clone(),
             thread: destination.thread.clone(),
+            author: Author::Bot(app.clone()),
+            msg_type: body.msg_type.clone(),
+            content: body.content.clone(),
+            mentions: Vec::new(),
+            created: now.wall,
+            updated: now.wall,
+            edits: 0,
+            recalled: false,
+            reactions: Vec::new(),
         };
         self.messages.insert(message_id.clone(), posted);
-        let index = self.ledger.visible.len();
         if let Some(key) = key {
-            self.uuids.insert(key, (index, now.monotonic));
+            let busy_until = now.monotonic + slow;
+            self.uuids.insert(key, Sent { message: message_id.clone(), at: now.monotonic, busy_until });
+            self.forget_uuids(now.monotonic, UUID_WINDOW);
         }
         self.ledger.visible.push(Visible {
             app: app.clone(),
-            message_id,
+            message_id: message_id.clone(),
             chat: destination.chat,
             text: text_of(&body.msg_type, &content),
             msg_type: body.msg_type,
@@ -140,12 +182,14 @@ impl Platform {
             thread: destination.thread,
             at: now.wall,
             repeats: 0,
+            edits: 0,
+            recalled: None,
         });
-        Ok(index)
+        Ok((message_id, true))
     }
 
     fn send_destination(
-        &self,
+        &mut self,
         app: &AppId,
         request: &Request,
         receive_id: Option<&str>,
@@ -161,17 +205,21 @@ impl Platform {
             }
             Some("chat_id") => ChatId::new(receive_id),
             Some("open_id") if receive_id.starts_with("ou_") => {
-                self.direct_chat(app, |user| user.as_str() == receive_id)?
+                self.direct_chat(app, receive_id, |user| user.open_id.as_str() == receive_id)?
             }
             Some("union_id") if receive_id.starts_with("on_") => {
-                self.direct_chat(app, |user| union_id(user) == receive_id)?
+                self.direct_chat(app, receive_id, |user| user.union_id == receive_id)?
             }
             Some("open_id" | "union_id") => {
                 return Err(refusal(400, 230_001, "invalid receive_id; ext=not of the receive_id_type"));
             }
-            // Users here have neither.
-            Some("user_id" | "email") => {
-                return Err(refusal(400, 230_013, "Bot has NO availability to this user"));
+            // Only people who were made known have these.
+            Some("user_id") => {
+                self.direct_chat(app, receive_id, |user| user.user_id.as_deref() == Some(receive_id))?
+            }
+            Some("email") => {
+                let union_id = self.person(app, receive_id).map(|person| person.union_id.clone());
+                self.direct_chat(app, receive_id, |user| Some(&user.union_id) == union_id.as_ref())?
             }
             _ => return Err(invalid("receive_id_type is required")),
         };
@@ -181,10 +229,7 @@ impl Platform {
 
     fn reply_destination(&self, app: &AppId, target: &str, in_thread: bool) -> Result<Destination, Response> {
         let parent = MessageId::new(target);
-        let Some(posted) = self.messages.get(&parent) else {
-            return Err(refusal(400, 230_001, "invalid message_id; ext=no such message"));
-        };
-        self.require_member(app, &posted.chat)?;
+        let posted = self.readable(app, target)?;
         let started = || in_thread.then(|| format!("omt_{}", target.trim_start_matches("om_")));
         Ok(Destination {
             chat: posted.chat.clone(),
@@ -194,48 +239,110 @@ impl Platform {
         })
     }
 
-    /// The direct chat of a user of whom this app has heard.
-    fn direct_chat(&self, app: &AppId, is: impl Fn(&UserId) -> bool) -> Result<ChatId, Response> {
+    /// The direct chat of a user of whom this app has heard. For a person everybody knows it begins now.
+    fn direct_chat(
+        &mut self,
+        app: &AppId,
+        receive_id: &str,
+        is: impl Fn(&Identity) -> bool,
+    ) -> Result<ChatId, Response> {
         let found = self.chats.iter().find(|(_, chat)| {
-            chat.chat_type == ChatType::P2p && chat.apps.contains(app) && chat.user.as_ref().is_some_and(&is)
+            let with =
+                chat.user.as_ref().filter(|_| chat.chat_type == ChatType::P2p && chat.apps.contains(app));
+            with.is_some_and(|user| is(&self.identity(app, user)))
         });
-        let missing = || refusal(400, 230_013, "Bot has NO availability to this user");
-        found.map(|(id, _)| id.clone()).ok_or_else(missing)
+        if let Some((id, _)) = found {
+            return Ok(id.clone());
+        }
+        let person = self.person(app, receive_id).map(|person| UserId::new(person.union_id.as_str()));
+        let person = person.filter(|person| is(&self.identity(app, person)));
+        let Some(person) = person else {
+            return Err(refusal(400, 230_013, "Bot has NO availability to this user"));
+        };
+        let id = ChatId::new(format!("oc_{}", self.hex(32)));
+        let apps = std::iter::once(app.clone()).collect();
+        self.chats.insert(id.clone(), Chat { apps, user: Some(person), chat_type: ChatType::P2p });
+        Ok(id)
     }
 
-    fn require_member(&self, app: &AppId, chat: &ChatId) -> Result<(), Response> {
+    pub(crate) fn require_member(&self, app: &AppId, chat: &ChatId) -> Result<(), Response> {
         let member = self.chats.get(chat).is_some_and(|chat| chat.apps.contains(app));
         if member { Ok(()) } else { Err(refusal(400, 230_002, "Bot is NOT in the chat")) }
     }
 
     /// The answer to a call that sent this message, now or before.
-    fn sent(&self, index: usize) -> Response {
-        let Some(message) = self.ledger.visible.get(index) else {
-            return refusal(500, 2_200, "internal error");
+    fn sent(&self, app: &AppId, id: &MessageId) -> Response {
+        let data = match self.messages.get(id) {
+            Some(posted) => self.message_json(app, id, posted),
+            // Forgotten within the hour of its uuid.
+            None => json!({ "message_id": id }),
         };
-        let at = message.at.as_millis().to_string();
+        json_answer(200, &json!({ "code": 0, "msg": "success", "data": data }))
+    }
+
+    /// A message as this app reads it (§3.4).
+    pub(crate) fn message_json(&self, viewer: &AppId, id: &MessageId, posted: &Posted) -> Value {
+        let sender = match &posted.author {
+            Author::Bot(app) => {
+                json!({ "id": app, "id_type": "app_id", "sender_type": "app", "tenant_key": TENANT })
+            }
+            Author::User(user) => {
+                let open_id = self.identity(viewer, user).open_id;
+                json!({ "id": open_id, "id_type": "open_id", "sender_type": "user", "tenant_key": TENANT })
+            }
+        };
+        let content = if posted.recalled { "This message was recalled" } else { &posted.content };
         let mut data = json!({
-            "message_id": message.message_id,
-            "msg_type": message.msg_type,
-            "create_time": at,
-            "update_time": at,
-            "deleted": false,
-            "updated": false,
-            "chat_id": message.chat,
-            "sender": { "id": message.app, "id_type": "app_id", "sender_type": "app", "tenant_key": TENANT },
-            "body": { "content": message.content },
+            "message_id": id,
+            "msg_type": posted.msg_type,
+            "create_time": posted.created.as_millis().to_string(),
+            "update_time": posted.updated.as_millis().to_string(),
+            "deleted": posted.recalled,
+            "updated": posted.edits > 0,
+            "chat_id": posted.chat,
+            "sender": sender,
+            "body": { "content": content },
         });
-        let root = self.messages.get(&message.message_id).and_then(|posted| posted.root.clone());
+        let mentions = self.mentions_json(viewer, &posted.mentions);
         let relations = [
-            ("parent_id", json!(message.reply_to)),
-            ("root_id", json!(root)),
-            ("thread_id", json!(message.thread)),
+            ("parent_id", json!(posted.parent)),
+            ("root_id", json!(posted.root)),
+            ("thread_id", json!(posted.thread)),
+            ("mentions", if mentions.is_empty() { Value::Null } else { Value::Array(mentions) }),
         ];
         if let Some(data) = data.as_object_mut() {
             let present = relations.into_iter().filter(|(_, value)| !value.is_null());
             data.extend(present.map(|(key, value)| (key.to_owned(), value)));
         }
-        json_answer(200, &json!({ "code": 0, "msg": "success", "data": data }))
+        data
+    }
+
+    /// Mentions as REST answers have them: `id` is text.
+    fn mentions_json(&self, viewer: &AppId, mentions: &[Mention]) -> Vec<Value> {
+        let identities = mentions.iter().filter_map(|mention| match mention {
+            Mention::User(user) | Mention::Foreign(user, _) => Some(self.identity(viewer, user)),
+            Mention::Bot(bot) => Some(self.identity(viewer, &UserId::new(bot.as_str()))),
+            Mention::All => None,
+        });
+        identities
+            .zip(1..)
+            .map(|(identity, n)| {
+                json!({
+                    "key": format!("@_user_{n}"),
+                    "id": identity.open_id,
+                    "id_type": "open_id",
+                    "name": identity.name,
+                    "tenant_key": TENANT,
+                })
+            })
+            .collect()
+    }
+}
+
+fn lost(fault: &Fault) -> Option<Lost> {
+    match fault {
+        Fault::LoseSendAnswer(lost) => Some(*lost),
+        _ => None,
     }
 }
 
@@ -265,7 +372,7 @@ fn check(body: &Body) -> Result<Value, Response> {
     Ok(content)
 }
 
-fn text_of(msg_type: &str, content: &Value) -> String {
+pub(crate) fn text_of(msg_type: &str, content: &Value) -> String {
     let text = if msg_type == "text" { content.get("text").and_then(Value::as_str) } else { None };
     text.unwrap_or_default().to_owned()
 }

@@ -7,6 +7,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod activities;
+mod calls;
+mod faults;
+mod history;
+mod people;
+mod rates;
+mod resources;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A platform with one app, and a clock that the test moves.
@@ -48,8 +56,13 @@ impl Bench {
             query: query.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
             authorization: token.map(|token| format!("Bearer {token}")),
             body: body.to_string().into(),
+            content_type: None,
             ws_origin: "ws://here".to_owned(),
         };
+        self.raw(link, request)
+    }
+
+    fn raw(&mut self, link: LinkId, request: Request) -> Option<Response> {
         let now = self.now();
         self.platform.step(link, Input::Call(request), now).into_iter().find_map(|action| {
             match action.effect {
@@ -61,7 +74,7 @@ impl Bench {
 
     fn call(&mut self, method: &str, path: &str, token: Option<&str>, body: &Value) -> (u16, Value) {
         let response = self.request(method, path, token, body).unwrap();
-        (response.status, serde_json::from_str(&response.body).unwrap_or(Value::Null))
+        (response.status, serde_json::from_slice(&response.body).unwrap_or(Value::Null))
     }
 
     fn endpoint(&mut self) -> (u16, Value) {
@@ -184,6 +197,34 @@ fn an_ack_in_time_ends_it_and_one_with_500_or_a_late_one_does_not() {
 }
 
 type Spoil = fn(&mut Frame);
+
+/// What `make interop` has shown of the official SDKs: Python leaves `biz_rt` out of a failure, Node's `LogID` has been
+/// a double, its `biz_rt` is negative, and it answers events it does not know with a text.
+#[test]
+fn acks_as_the_official_sdks_send_them_count() {
+    let sdks: [(&str, u16, Spoil); 4] = [
+        ("python", 500, |frame| drop(frame.headers.pop())),
+        ("node", 200, |frame| frame.log_id = (frame.log_id as f64) as u64),
+        ("node", 200, |frame| frame.headers.last_mut().unwrap().value = "-3".to_owned()),
+        ("node", 200, |frame| {
+            frame.payload = Some(br#"{"code":200,"data":"Im5vIHggZXZlbnQgaGFuZGxlIg=="}"#.to_vec());
+        }),
+    ];
+    for (sdk, code, spoil) in sdks {
+        let mut bench = Bench::new();
+        let link = bench.connect();
+        let (pushed, actions) = bench.push("hi");
+        let mut frame = ack(&frames(&actions)[0].1, code);
+        spoil(&mut frame);
+        bench.send(link, &frame);
+        let record = bench.record(&pushed.event_id);
+        let counted = if code == 200 { (1, 0) } else { (0, 1) };
+        assert_eq!((record.acked.len(), record.refused.len()), counted, "{sdk}");
+        let text = frame.payload.as_ref().is_some_and(|payload| payload.ends_with(b"==\"}"));
+        assert_eq!(record.answers, vec![serde_json::json!("no x event handle"); usize::from(text)], "{sdk}");
+        assert_eq!(bench.counters().bad_acks, 0, "{sdk}");
+    }
+}
 
 /// §2.4: the frame as it was, every header in order, `biz_rt` appended.
 #[test]

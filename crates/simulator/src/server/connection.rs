@@ -27,8 +27,8 @@ use super::wire::{Fate, Wire};
 use crate::feishu::{Effect, Input, Reach, Request, WsMessage};
 use crate::simulator::{Outlet, Simulator};
 
-/// The longest body of a call.
-const BODY_LIMIT: usize = 8 << 20;
+/// The longest body of a call: more than the longest upload the platform takes.
+const BODY_LIMIT: usize = 32 << 20;
 
 /// Messages to a client that does not read them.
 const WRITE_LIMIT: usize = 65_536;
@@ -192,12 +192,14 @@ impl Visit {
 
     fn request(&self, parts: &http::request::Parts, body: Bytes) -> Request {
         let authorization = parts.headers.get(header::AUTHORIZATION);
+        let content_type = parts.headers.get(header::CONTENT_TYPE);
         let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         Request {
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             query: query.into_owned().collect(),
             authorization: authorization.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
             body,
             ws_origin: format!("ws://{}", self.context.address),
         }
@@ -218,6 +220,7 @@ async fn websocket(socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>, o
                 Message::Text(text) => input(Input::Message(WsMessage::Text(text.to_string()))),
                 // The next read sends the answer and ends the stream.
                 Message::Close(_) => input(Input::Gone),
+                Message::Pong(payload) => input(Input::Message(WsMessage::Pong(payload.to_vec()))),
                 _ => {}
             }
         }
@@ -236,6 +239,7 @@ async fn websocket(socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>, o
             let message = match next {
                 Some(Effect::Send(WsMessage::Binary(bytes))) => Message::binary(bytes),
                 Some(Effect::Send(WsMessage::Text(text))) => Message::text(text),
+                Some(Effect::Send(WsMessage::Ping(payload))) => Message::Ping(payload.into()),
                 Some(Effect::Close { code, reason }) => {
                     let _ = writes.try_send(Message::Close(Some(CloseFrame {
                         code: code.into(),
@@ -256,10 +260,12 @@ async fn websocket(socket: WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>, o
             }
         }
     };
+    // What the platform has decided comes before what the client says next: a black hole reads nothing.
     tokio::select! {
-        () = read => {}
-        () = write => {}
+        biased;
         () = act => {}
+        () = write => {}
+        () = read => {}
     }
 }
 

@@ -8,13 +8,16 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::Full;
-use moorline_core::ChatId;
+use moorline_core::{ChatId, MessageId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::connection::Context;
-use crate::feishu::{AppId, ChatType, Cut, Fault, Reach, Times, UnknownApp};
+use crate::feishu::{
+    Activity, AppId, ChatType, ConnectionLimit, Cut, Fault, Person, Push, Rates, Reach, Resource,
+    ResourceKind, Times, UnknownApp,
+};
 use crate::simulator::Simulator;
 
 #[derive(Deserialize)]
@@ -39,6 +42,36 @@ struct ChatBody {
     chat_id: ChatId,
     #[serde(default)]
     chat_type: ChatType,
+    /// Takes the bot out instead.
+    #[serde(default)]
+    leave: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PushBody {
+    apps: Vec<AppId>,
+    push: Push,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AgainBody {
+    message_id: MessageId,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ResourceBody {
+    kind: ResourceKind,
+    name: String,
+    text: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetainBody {
+    retain: usize,
 }
 
 #[derive(Deserialize)]
@@ -101,6 +134,28 @@ async fn act(context: &Context, parts: &Parts, body: &[u8]) -> Result<Value, Ref
         (&Method::GET, ["state"]) => Ok(serde_json::to_value(simulator.state())?),
         (&Method::POST, ["apps"]) => Ok(serde_json::to_value(simulator.add_app(read(body)?))?),
         (&Method::POST, ["apps", app, deed]) => act_on(simulator, &AppId::new(*app), deed, body),
+        (&Method::POST, ["push"]) => {
+            let body: PushBody = read(body)?;
+            Ok(serde_json::to_value(simulator.push_to(&body.apps, body.push)?)?)
+        }
+        (&Method::POST, ["people"]) => {
+            let person: Person = read(body)?;
+            simulator.add_person(person);
+            Ok(json!({}))
+        }
+        (&Method::POST, ["resources"]) => {
+            let ResourceBody { kind, name, text } = read(body)?;
+            Ok(json!({ "key": simulator.add_resource(Resource { kind, name, bytes: text.into() }) }))
+        }
+        (&Method::POST, ["rates"]) => {
+            simulator.set_rates(serde_json::from_slice::<Option<Rates>>(body)?);
+            Ok(json!({}))
+        }
+        (&Method::POST, ["retain"]) => {
+            let body: RetainBody = read(body)?;
+            simulator.set_retain(body.retain);
+            Ok(json!({}))
+        }
         (&Method::POST, ["platform"]) => {
             let body: PlatformBody = read(body)?;
             let refused = body.refuse.map(|refuse| if refuse { Reach::Refused } else { Reach::Open });
@@ -124,9 +179,26 @@ fn act_on(simulator: &Simulator, app: &AppId, deed: &str, body: &[u8]) -> Result
     match deed {
         "push" => Ok(serde_json::to_value(simulator.push(app, read(body)?)?)?),
         "push_raw" => Ok(json!({ "event_id": simulator.push_raw(app, body)? })),
+        "push_again" => {
+            let body: AgainBody = read(body)?;
+            Ok(json!({ "event_id": simulator.push_again(app, &body.message_id)? }))
+        }
+        "report" => {
+            let activity: Activity = read(body)?;
+            Ok(json!({ "event_id": simulator.report(app, activity)? }))
+        }
+        "connection_limit" => {
+            let limit: ConnectionLimit = read(body)?;
+            simulator.set_connection_limit(app, limit)?;
+            Ok(json!({}))
+        }
         "chats" => {
             let chat: ChatBody = read(body)?;
-            simulator.add_chat(app, chat.chat_id, chat.chat_type)?;
+            if chat.leave {
+                simulator.remove_chat(app, &chat.chat_id)?;
+            } else {
+                simulator.add_chat(app, chat.chat_id, chat.chat_type)?;
+            }
             Ok(json!({}))
         }
         "faults" => {

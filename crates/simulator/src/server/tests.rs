@@ -323,3 +323,147 @@ async fn a_thousand_connections_are_carried() {
     }
     assert!(apps.iter().all(|app| client.simulator.counters(app).unwrap().open == 1));
 }
+
+/// Every control call does what its row says; wrong ones say why.
+#[tokio::test]
+async fn the_control_interface_reaches_everything() {
+    let client = Client::new();
+    let app = client.app.app_id.clone();
+    let control = |path: String, body: Value| {
+        let address = client.server.address();
+        async move { call(address, "POST", &format!("/_simulator/{path}"), "", &body).await.unwrap() }
+    };
+    let on = |deed: &str| format!("apps/{app}/{deed}");
+    let endings = [
+        ("drop", json!({ "code": 1012, "reason": "restart" }), Some(1012)),
+        ("drop", json!({}), None),
+        ("reset", json!({}), None),
+    ];
+    for (deed, body, code) in endings {
+        let mut socket = client.connect().await;
+        assert_eq!(control(on(deed), body).await, (200, json!({ "connections": 1 })));
+        let ended = timeout(LONG, socket.next()).await.unwrap();
+        match (ended, code) {
+            (Some(Ok(Message::Close(Some(close)))), Some(code)) => assert_eq!(u16::from(close.code), code),
+            (None | Some(Err(_)), None) => {}
+            other => panic!("{deed}: {other:?}"),
+        }
+        client.until_open(0).await;
+    }
+    let mut socket = client.connect().await;
+    assert_eq!(control(on("black_hole"), json!({})).await.1["connections"], 1);
+    assert!(client.simulator.connections(&app).unwrap()[0].black_hole);
+    assert!(timeout(SHORT, socket.next()).await.is_err());
+    drop(socket);
+    client.until_open(0).await;
+
+    let mut socket = client.connect().await;
+    assert_eq!(control(on("inject"), json!("server_ping")).await.1["connections"], 1);
+    assert_eq!(frame(&mut socket).await.header("type"), Some("ping"));
+    assert_eq!(control(on("inject"), json!("web_socket_ping")).await.1["connections"], 1);
+    assert!(matches!(timeout(LONG, socket.next()).await.unwrap(), Some(Ok(Message::Ping(_)))));
+    socket.send(client.ping()).await.unwrap();
+    assert_eq!(frame(&mut socket).await.header("type"), Some("pong"));
+    assert_eq!(client.simulator.counters(&app).unwrap().websocket_pongs, 1);
+
+    let raw = json!({ "schema": "2.0", "header": { "event_id": "e-1" } });
+    assert_eq!(control(on("push_raw"), raw.clone()).await.1["event_id"], "e-1");
+    assert_eq!(frame(&mut socket).await.payload.unwrap(), raw.to_string().into_bytes());
+
+    assert_eq!(control("people".to_owned(), json!({ "name": "A", "union_id": "on_a" })).await.0, 200);
+    let push = json!({ "chat_id": "oc_1", "chat_type": "group", "user": "on_a", "text": "hi", "mentioned": ["all"] });
+    let (_, pushed) = control("push".to_owned(), json!({ "apps": [app], "push": push })).await;
+    let event: Value = serde_json::from_slice(&frame(&mut socket).await.payload.unwrap()).unwrap();
+    assert_eq!(event["event"]["sender"]["sender_id"]["union_id"], "on_a");
+    let message_id = pushed[0]["message_id"].clone();
+    let (_, again) = control(on("push_again"), json!({ "message_id": message_id })).await;
+    let event: Value = serde_json::from_slice(&frame(&mut socket).await.payload.unwrap()).unwrap();
+    assert_eq!(
+        (&event["header"]["event_id"], &event["event"]["message"]["message_id"]),
+        (&again["event_id"], &message_id)
+    );
+    control(on("report"), json!({ "recalled": { "message_id": message_id } })).await;
+    let event: Value = serde_json::from_slice(&frame(&mut socket).await.payload.unwrap()).unwrap();
+    assert_eq!(event["header"]["event_type"], "im.message.recalled_v1");
+
+    let token = client.token().await;
+    let send = "/open-apis/im/v1/messages?receive_id_type=chat_id";
+    let say = |chat: &str| json!({ "receive_id": chat, "msg_type": "text", "content": "{\"text\":\"a\"}" });
+    let code = |chat: &'static str| {
+        let (client, token) = (&client, token.clone());
+        async move { client.call("POST", send, &token, &say(chat)).await.unwrap().1["code"].clone() }
+    };
+    assert_eq!(code("oc_2").await, 230_002);
+    control(on("chats"), json!({ "chat_id": "oc_2", "chat_type": "group" })).await;
+    assert_eq!(code("oc_2").await, 0);
+    control("rates".to_owned(), json!({ "group_per_second": 1 })).await;
+    assert_eq!([code("oc_2").await, code("oc_2").await], [json!(0), json!(230_020)]);
+    control("rates".to_owned(), Value::Null).await;
+    assert_eq!(code("oc_2").await, 0);
+    control(on("chats"), json!({ "chat_id": "oc_2", "leave": true })).await;
+    assert_eq!(code("oc_2").await, 230_002);
+    control(on("revoke"), json!({})).await;
+    assert_eq!(code("oc_1").await, 99_991_663);
+
+    control(on("connection_limit"), json!({ "connections": 1, "refused_at": "endpoint" })).await;
+    let body = json!({ "AppID": app, "AppSecret": client.app.app_secret });
+    let (_, refused) = client.call("POST", "/callback/ws/endpoint", "", &body).await.unwrap();
+    assert_eq!(refused["code"], 1_000_040_350);
+    let (_, key) = control("resources".to_owned(), json!({ "kind": "file", "name": "a", "text": "x" })).await;
+    assert!(key["key"].as_str().unwrap().starts_with("file_"));
+    assert_eq!(control("retain".to_owned(), json!({ "retain": 1 })).await.0, 200);
+    let (_, state) = client.call("GET", "/_simulator/state", "", &Value::Null).await.unwrap();
+    assert_eq!(state["visible"].as_array().unwrap().len(), 1);
+    assert_eq!(state["forgotten"]["visible"], 2);
+
+    let wrong = [
+        ("nonsense".to_owned(), json!({}), 404),
+        (on("nonsense"), json!({}), 404),
+        ("apps/cli_none/reset".to_owned(), json!({}), 404),
+        (on("report"), json!({ "nonsense": {} }), 400),
+        ("retain".to_owned(), json!({ "retain": "all" }), 400),
+        ("rates".to_owned(), json!({ "per_hour": 1 }), 400),
+    ];
+    for (path, body, status) in wrong {
+        let (got, answer) = control(path.clone(), body).await;
+        assert_eq!((got, answer["error"].is_string()), (status, true), "{path}");
+    }
+}
+
+/// Images and files travel byte for byte, and no call is cut off before its limit (§3.4).
+#[tokio::test]
+async fn files_go_up_and_come_down_over_sockets() {
+    let client = Client::new();
+    let token = client.token().await;
+    let upload = async |size: usize| {
+        let tcp = TcpStream::connect(client.server.address()).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await.unwrap();
+        let field = "--b\r\nContent-Disposition: form-data; name=";
+        let mut body = format!(
+            "{field}\"file_type\"\r\n\r\nstream\r\n{field}\"file_name\"\r\n\r\na\r\n{field}\"file\"\r\n\r\n"
+        )
+        .into_bytes();
+        body.resize(body.len() + size, 0xff);
+        body.extend(b"\r\n--b--\r\n");
+        let request = http::Request::builder()
+            .method("POST")
+            .uri("/open-apis/im/v1/files")
+            .header("host", "x")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "multipart/form-data; boundary=b")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let exchange = async {
+            let body = sender.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+            serde_json::from_slice::<Value>(&body.to_bytes()).unwrap()
+        };
+        tokio::select! {
+            answer = exchange => answer,
+            ended = connection => panic!("{ended:?}"),
+        }
+    };
+    for (size, code) in [(30 << 20, 0), ((30 << 20) + 1, 234_006)] {
+        assert_eq!(upload(size).await["code"], code, "{size} bytes");
+    }
+}

@@ -6,7 +6,7 @@ use moorline_core::{
     AccountId, BootId, ConversationId, DropReason, Generation, InboxId, OutboxId, Timestamp, TurnId,
 };
 
-use super::{Account, Message, State, Turn};
+use super::{Account, Beside, Message, State, Turn};
 use crate::StoreError;
 use crate::rows::{
     Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
@@ -69,7 +69,7 @@ impl State {
                 self.account(lease)?.identities.insert(fingerprint.clone(), stored);
                 Ok(Outcome::Applied(0))
             }
-            Op::Judge { inbox, verdict } => self.judge(lease, *inbox, *verdict),
+            Op::Judge { inbox, verdict } => self.judge(lease, at, *inbox, *verdict),
             Op::StartTurn { conversation, inputs, claim } => {
                 self.start_turn(lease, at, conversation, inputs, *claim)
             }
@@ -156,17 +156,29 @@ impl State {
                 Verdict::Hold(reason) => InboxState::Held(reason),
             },
         };
+        account.active.insert(message.conversation.clone(), at);
+        let beside = Beside {
+            written_at: message.written_at,
+            settled_at: matches!(message.verdict, Verdict::Drop(_)).then_some(at),
+            raw_bytes: message.raw.len() as u64,
+        };
+        self.beside.insert(id, beside);
         self.inbox.insert(id, row);
         Ok(Outcome::Applied(id.get()))
     }
 
-    fn judge(&mut self, lease: &Lease, inbox: InboxId, verdict: Verdict) -> Step {
+    fn judge(&mut self, lease: &Lease, at: Timestamp, inbox: InboxId, verdict: Verdict) -> Step {
         let row = self.inbox.get_mut(&inbox).filter(|row| row.account == lease.account).ok_or(CONFLICT)?;
         row.state = match (row.state, verdict) {
             (InboxState::Held(_), Verdict::Allow) => InboxState::Pending,
             (InboxState::Held(_), Verdict::Drop(reason)) => InboxState::Dropped(reason),
             _ => return Err(CONFLICT),
         };
+        let (conversation, state) = (row.conversation.clone(), row.state);
+        if let (InboxState::Dropped(_), Some(beside)) = (state, self.beside.get_mut(&inbox)) {
+            beside.settled_at = Some(at);
+        }
+        self.account(lease)?.active.insert(conversation, at);
         Ok(Outcome::Applied(0))
     }
 
@@ -238,12 +250,13 @@ impl State {
         let found = found.filter(|found| found.row.claim == claim).ok_or(FENCED)?;
         found.row.state = TurnState::Done;
         let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
+        self.account(lease)?.active.insert(conversation.clone(), at);
         let transcript = self.account(lease)?.transcripts.entry(conversation).or_default();
         transcript.extend(entries.iter().map(|(role, text)| Entry { role: *role, text: text.clone(), at }));
         for reply in replies {
             self.enqueue(lease, at, reply, Some(turn))?;
         }
-        self.settle(&inputs, InboxState::Answered);
+        self.settle(&inputs, at, InboxState::Answered);
         Ok(Outcome::Applied(0))
     }
 
@@ -271,16 +284,18 @@ impl State {
     fn park_turn(&mut self, lease: &Lease, at: Timestamp, turn: TurnId, notice: Option<&NewReply>) -> Step {
         let found = self.turn_in(lease, turn, TurnState::Interrupted).ok_or(CONFLICT)?;
         found.row.state = TurnState::Parked;
-        let inputs = found.inputs.clone();
+        let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
+        self.account(lease)?.active.insert(conversation, at);
         if let Some(notice) = notice {
             self.enqueue(lease, at, notice, Some(turn))?;
         }
-        self.settle(&inputs, InboxState::Dropped(DropReason::TurnParked));
+        self.settle(&inputs, at, InboxState::Dropped(DropReason::TurnParked));
         Ok(Outcome::Applied(0))
     }
 
-    fn settle(&mut self, inputs: &BTreeSet<InboxId>, state: InboxState) {
+    fn settle(&mut self, inputs: &BTreeSet<InboxId>, at: Timestamp, state: InboxState) {
         for input in inputs {
+            self.beside.entry(*input).or_default().settled_at = Some(at);
             if let Some(row) = self.inbox.get_mut(input) {
                 row.state = state;
             }

@@ -2,6 +2,7 @@
 
 mod inbox;
 mod outbox;
+mod session;
 mod turn;
 
 use std::collections::BTreeMap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use moorline_core::{AccountId, DropReason, Generation, HoldReason, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
+use self::session::Sessions;
 use super::statements as sql;
 use crate::tx::{Claim, Lease, Op, Outcome, Tx};
 
@@ -34,6 +36,7 @@ type Step<T = Outcome> = Result<T, Stop>;
 /// Carries out the operations of `tx`, in order, up to the first that is fenced or in conflict.
 pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
     let mut tally = Tally::default();
+    let mut sessions = Sessions::default();
     let mut outcomes = Vec::with_capacity(tx.ops.len());
     for op in &tx.ops {
         // Before each operation, since one of them may be a take-over.
@@ -43,10 +46,13 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (Op::EndBoot { boot }, _) => end_boot(conn, boot.as_str(), tx.at)?,
             (Op::TakeOver { account }, _) => take_over(conn, account, tx.at)?,
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
-            (op, Some(lease)) => Scope { conn, lease, at: tx.at, tally: &mut tally }.apply(op)?,
+            (op, Some(lease)) => {
+                Scope { conn, lease, at: tx.at, tally: &mut tally, sessions: &mut sessions }.apply(op)?
+            }
         });
     }
     tally.write(conn)?;
+    sessions.write(conn, tx.at)?;
     Ok(outcomes)
 }
 
@@ -97,6 +103,7 @@ struct Scope<'a> {
     lease: Owned,
     at: Timestamp,
     tally: &'a mut Tally,
+    sessions: &'a mut Sessions,
 }
 
 impl Scope<'_> {
@@ -131,6 +138,10 @@ impl Scope<'_> {
             return Err(Stop::Not(Outcome::Fenced));
         }
         number(claim.generation)
+    }
+
+    fn session(&mut self, conversation: &str) -> &mut session::Change {
+        self.sessions.of(self.lease.account, conversation)
     }
 
     fn count(&mut self, kind: Kind, by: i64) {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use moorline_core::{
-    AccountId, Chat, ChatId, ChatKind, ConversationId, Epoch, EventId, Fingerprint, Generation, HoldReason,
-    IdempotencyKey, Identity, InboxId, MessageId, OutboxId, Timestamp, TurnId, UserId,
+    AccountId, Chat, ChatId, ChatKind, ConversationId, DropReason, Epoch, EventId, Fingerprint, Generation,
+    HoldReason, IdempotencyKey, Identity, InboxId, MessageId, OutboxId, Timestamp, TurnId, UserId,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Result, Row, params};
@@ -128,7 +128,7 @@ fn with_inputs(conn: &Connection, mut turn: TurnRow) -> Result<TurnRow> {
 }
 
 /// A message that is not settled.
-fn inbox_row(row: &Row<'_>) -> Result<InboxRow> {
+pub(super) fn inbox_row(row: &Row<'_>) -> Result<InboxRow> {
     let held: Option<String> = row.get(11)?;
     Ok(InboxRow {
         id: InboxId::new(row.get(0)?),
@@ -148,6 +148,14 @@ fn inbox_row(row: &Row<'_>) -> Result<InboxRow> {
     })
 }
 
+/// The state of a message that is settled, by the column with the reason why it was dropped.
+pub(super) fn settled_state(row: &Row<'_>, column: usize) -> Result<InboxState> {
+    match row.get::<_, Option<String>>(column)? {
+        None => Ok(InboxState::Answered),
+        Some(_) => named(row, column, DropReason::from_name).map(InboxState::Dropped),
+    }
+}
+
 /// A turn without its inputs.
 fn turn_row(row: &Row<'_>) -> Result<TurnRow> {
     Ok(TurnRow {
@@ -162,7 +170,7 @@ fn turn_row(row: &Row<'_>) -> Result<TurnRow> {
     })
 }
 
-fn outbox_row(row: &Row<'_>) -> Result<OutboxRow> {
+pub(super) fn outbox_row(row: &Row<'_>) -> Result<OutboxRow> {
     Ok(OutboxRow {
         id: OutboxId::new(row.get(0)?),
         account: account_id(row, 1)?,
@@ -198,7 +206,7 @@ fn chat_kind(name: &str) -> Option<ChatKind> {
     }
 }
 
-fn turn_state(name: &str) -> Option<TurnState> {
+pub(super) fn turn_state(name: &str) -> Option<TurnState> {
     match name {
         "running" => Some(TurnState::Running),
         "interrupted" => Some(TurnState::Interrupted),
@@ -219,11 +227,11 @@ fn outbox_state(name: &str) -> Option<OutboxState> {
     }
 }
 
-fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 
-fn account_id(row: &Row<'_>, column: usize) -> Result<AccountId> {
+pub(super) fn account_id(row: &Row<'_>, column: usize) -> Result<AccountId> {
     named(row, column, |name| name.parse().ok())
 }
 
@@ -237,7 +245,7 @@ fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T> {
     serde_json::from_str(&text).map_err(|error| strange(column, error.to_string()))
 }
 
-fn named<T>(row: &Row<'_>, column: usize, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
+pub(super) fn named<T>(row: &Row<'_>, column: usize, parse: impl FnOnce(&str) -> Option<T>) -> Result<T> {
     let name: String = row.get(column)?;
     parse(&name).ok_or_else(|| strange(column, format!("`{name}` is not known here")))
 }

@@ -69,7 +69,8 @@ pub(super) const TURN_FINISH: &str = "
     RETURNING conversation";
 pub(super) const TURN_PARK: &str = "
     UPDATE turn SET state = 'parked', ended_at = ?3
-    WHERE id = ?1 AND account = ?2 AND state = 'interrupted'";
+    WHERE id = ?1 AND account = ?2 AND state = 'interrupted'
+    RETURNING conversation";
 pub(super) const TURNS_INTERRUPT: &str = "
     UPDATE turn SET state = 'interrupted'
     WHERE account = ?1 AND (?2 IS NULL OR conversation = ?2) AND state IN ('running', 'interrupted')
@@ -111,6 +112,15 @@ pub(super) const TALLY_ADD: &str = "
 pub(super) const TALLY: &str = "
     SELECT account.name, tally.kind, tally.reason, tally.count
     FROM account LEFT JOIN tally ON tally.account = account.id";
+pub(super) const SESSION_ADD: &str = "
+    INSERT INTO session (account, conversation, latest, active_at, received, answered, dropped, held, pending,
+                         entries)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    ON CONFLICT (account, conversation) DO UPDATE
+    SET latest = max(latest, excluded.latest), active_at = excluded.active_at,
+        received = received + excluded.received, answered = answered + excluded.answered,
+        dropped = dropped + excluded.dropped, held = held + excluded.held,
+        pending = pending + excluded.pending, entries = entries + excluded.entries";
 /// The same columns as [`TALLY`], from the rows themselves. Repeated deliveries leave no row of their own.
 pub(super) const RECOUNT: &str = "
     SELECT account.name, counted.kind, counted.reason, counted.count
@@ -142,9 +152,11 @@ macro_rules! inbox_columns {
 
 pub(super) const NEXT_PENDING: &str = concat!(
     inbox_columns!(),
+    // The oldest of all, and then only if it is not held: nothing overtakes a message that waits to be judged.
     "WHERE pending.inbox = (
          SELECT min(inbox) FROM pending
-         WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2 AND held IS NULL)"
+         WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2)
+     AND pending.held IS NULL"
 );
 pub(super) const HELD: &str = concat!(
     inbox_columns!(),
@@ -156,7 +168,7 @@ pub(super) const INPUTS: &str = concat!(
     "WHERE pending.inbox IN (SELECT inbox FROM turn_input WHERE turn = ?1) ORDER BY pending.inbox"
 );
 
-/// Ordered by the oldest pending message: the inputs of an interrupted turn are pending too.
+/// Ordered by the oldest pending message; what waits behind a held one is no work. The inputs of an interrupted turn are pending too.
 macro_rules! work {
     ($condition:literal) => {
         concat!(
@@ -168,6 +180,14 @@ macro_rules! work {
                   SELECT 1 FROM turn
                   WHERE turn.account = pending.account AND turn.conversation = pending.conversation
                     AND turn.state IN ('running', 'interrupted') AND turn.state = 'running')
+               AND (NOT EXISTS (
+                        SELECT 1 FROM pending AS older
+                        WHERE older.account = pending.account AND older.conversation = pending.conversation
+                          AND older.inbox < pending.inbox AND older.held IS NOT NULL)
+                    OR EXISTS (
+                        SELECT 1 FROM turn
+                        WHERE turn.account = pending.account AND turn.conversation = pending.conversation
+                          AND turn.state IN ('running', 'interrupted')))
              GROUP BY pending.account, pending.conversation
              ORDER BY min(pending.inbox)"
         )
@@ -199,6 +219,21 @@ pub(super) const TRANSCRIPT: &str = "
         ORDER BY id DESC LIMIT ?3)
     ORDER BY id";
 
+macro_rules! session_columns {
+    () => {
+        "SELECT (SELECT name FROM account WHERE id = session.account), session.conversation, session.latest,
+                session.active_at, session.received, session.answered, session.dropped, session.held,
+                session.pending, session.entries, turn.id, turn.state, turn.attempt, turn.started_at"
+    };
+}
+
+macro_rules! session_turn {
+    () => {
+        "LEFT JOIN turn ON turn.account = session.account AND turn.conversation = session.conversation
+                       AND turn.state IN ('running', 'interrupted')"
+    };
+}
+
 /// The columns of an outbox row in the order that `read::outbox_row` expects.
 macro_rules! outbox_columns {
     () => {
@@ -218,6 +253,33 @@ pub(super) const OUTBOX_HEADS: &str = concat!(
          GROUP BY conversation)
      ORDER BY outbox.not_before, outbox.id LIMIT ?2"
 );
+
+/// The columns of a session in the order that `list::session_row` expects, and where its turn is from.
+pub(super) const SESSION_COLUMNS: &str = session_columns!();
+pub(super) const SESSION_TURN: &str = session_turn!();
+pub(super) const SESSION: &str = concat!(
+    session_columns!(),
+    " FROM session ",
+    session_turn!(),
+    " WHERE session.account = (SELECT id FROM account WHERE name = ?1) AND session.conversation = ?2"
+);
+
+/// Received messages, settled or not, in the columns that `list::inbox_entry` expects.
+macro_rules! inbox_entries {
+    () => {
+        "SELECT inbox.id, account.name, inbox.conversation, inbox.event_id, inbox.message_id, inbox.chat_id,
+                inbox.chat_kind, inbox.route, inbox.text, inbox.context, inbox.received_at, pending.held,
+                settled.settled_at, settled.dropped, inbox.written_at, length(inbox.raw)
+         FROM inbox
+         JOIN account ON account.id = inbox.account
+         LEFT JOIN pending ON pending.inbox = inbox.id
+         LEFT JOIN settled ON settled.inbox = inbox.id "
+    };
+}
+
+pub(super) const INBOX_ENTRIES: &str = inbox_entries!();
+pub(super) const INBOX_ROW: &str = concat!(inbox_entries!(), "WHERE inbox.id = ?1");
+pub(super) const OUTBOX_ENTRIES: &str = outbox_columns!();
 
 /// The statements that run often, for the test that none of them reads a whole table.
 #[cfg(test)]
@@ -247,4 +309,6 @@ pub(super) const FREQUENT: &[&str] = &[
     TRANSCRIPT,
     OUTBOX_ROW,
     OUTBOX_HEADS,
+    SESSION,
+    INBOX_ROW,
 ];

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use moorline_core::{AccountId, OutboxId};
-use moorline_store::{Counts, Entry, InboxRow, OutboxRow, Store, StoredIdentity, TurnRow, Work};
+use moorline_core::{AccountId, InboxId, OutboxId};
+use moorline_store::{
+    Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, Listed, OutboxFilter, OutboxRow,
+    OutboxState, Page, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, TurnRow, Work,
+};
 
 use crate::script::{self, ACCOUNTS, CONVERSATIONS};
 
@@ -13,6 +16,17 @@ pub(crate) struct Visible {
     with_work: Vec<(AccountId, moorline_core::ConversationId)>,
     accounts: Vec<OfAccount>,
     outbox: Vec<Option<OutboxRow>>,
+    inbox: Vec<Option<InboxEntry>>,
+    lists: Lists,
+}
+
+/// Every list by every filter, in pages of two.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Lists {
+    sessions: Vec<Listed<SessionRow>>,
+    session: Vec<Option<SessionRow>>,
+    inbox: Vec<Listed<InboxEntry>>,
+    outbox: Vec<Listed<OutboxRow>>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +42,8 @@ struct OfAccount {
     conversations: Vec<(Option<Work>, Vec<Entry>, Vec<Entry>)>,
 }
 
-pub(crate) async fn visible(store: &dyn Store, rows: i64) -> Visible {
+/// What can be seen of `rows` rows; with every list, which takes its time, or without.
+pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> Visible {
     let mut accounts = Vec::new();
     for account in (0..=ACCOUNTS).map(script::account) {
         let mut conversations = Vec::new();
@@ -52,7 +67,9 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64) -> Visible {
         });
     }
     let mut outbox = Vec::new();
+    let mut inbox = Vec::new();
     for id in 0..=rows {
+        inbox.push(store.listing().inbox_row(InboxId::new(id)).await.unwrap());
         outbox.push(store.outbox_row(OutboxId::new(id)).await.unwrap());
     }
     Visible {
@@ -60,6 +77,52 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64) -> Visible {
         with_work: store.conversations_with_work(None).await.unwrap(),
         accounts,
         outbox,
+        inbox,
+        lists: if with_lists { lists(store).await } else { Lists::default() },
+    }
+}
+
+async fn lists(store: &dyn Store) -> Lists {
+    let listing = store.listing();
+    let mut lists = Lists::default();
+    let mut scopes = vec![Scope::All];
+    for account in (0..=ACCOUNTS).map(script::account) {
+        scopes.push(Scope::Account(account.clone()));
+        for conversation in (0..=CONVERSATIONS).map(script::conversation) {
+            lists.session.push(listing.session(&account, &conversation).await.unwrap());
+            scopes.push(Scope::Conversation(account.clone(), conversation));
+        }
+        for state in [None].into_iter().chain(SessionState::ALL.iter().copied().map(Some)) {
+            for account in [None, Some(account.clone())] {
+                let filter = SessionFilter { account, state };
+                pages(&mut lists.sessions, async |page| listing.sessions(&filter, page).await.unwrap()).await;
+            }
+        }
+    }
+    use OutboxState::{Dead, Ready, Sending, Sent, Unknown};
+    for scope in scopes {
+        for state in [None].into_iter().chain(InboxKind::ALL.iter().copied().map(Some)) {
+            let filter = InboxFilter { scope: scope.clone(), state };
+            pages(&mut lists.inbox, async |page| listing.inbox(&filter, page).await.unwrap()).await;
+        }
+        for state in [None].into_iter().chain([Ready, Sending, Sent, Unknown, Dead].map(Some)) {
+            let filter = OutboxFilter { scope: scope.clone(), state };
+            pages(&mut lists.outbox, async |page| listing.outbox(&filter, page).await.unwrap()).await;
+        }
+    }
+    lists
+}
+
+/// The first two pages: enough to see where one ends and the next one begins.
+async fn pages<T>(found: &mut Vec<Listed<T>>, list: impl AsyncFn(Page) -> Listed<T>) {
+    let mut page = Page { before: None, limit: 2 };
+    for _ in 0..2 {
+        let listed = list(page).await;
+        page.before = listed.next;
+        found.push(listed);
+        if page.before.is_none() {
+            break;
+        }
     }
 }
 

@@ -72,6 +72,25 @@ fn the_limit_is_exact_and_judged_on_the_announced_length() {
     assert_eq!(decode(&halves(501), 64), too_large);
 }
 
+/// Which code it was decides what is done next.
+#[test]
+fn close_codes_and_reasons_pass_unchanged_both_ways() {
+    for code in [1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 3000, 4004, 4999_u16] {
+        for reason in ["", "why: \u{5fd9}"] {
+            let payload = [&code.to_be_bytes()[..], reason.as_bytes()].concat();
+            let close = Message::Close(Some(Close { code, reason: reason.to_owned() }));
+            assert_eq!(decode(&frame(0x88, &payload), 1), [Ok(close.clone())]);
+            let mut sent = BytesMut::new();
+            Codec::new(LIMIT).encode(close, &mut sent).unwrap();
+            let (mask, masked) = sent[2..].split_at(4);
+            let unmasked: Vec<_> =
+                masked.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
+            assert_eq!((sent[0], unmasked), (0x88, payload));
+        }
+    }
+    assert_eq!(decode(&frame(0x88, b""), 1), [Ok(Message::Close(None))]);
+}
+
 #[test]
 fn what_is_not_websocket_is_a_protocol_fault_and_no_panic() {
     for (name, bytes) in [
@@ -84,6 +103,8 @@ fn what_is_not_websocket_is_a_protocol_fault_and_no_panic() {
         ("a long ping", frame(0x89, &[0; 126])),
         ("a masked frame", vec![0x81, 0x81, 0, 0, 0, 0, b'x']),
         ("a close code of one byte", frame(0x88, &[3])),
+        ("a close code that stands for no code", frame(0x88, &1005_u16.to_be_bytes())),
+        ("a close code that stands for no close", frame(0x88, &1006_u16.to_be_bytes())),
     ] {
         let mut codec = Codec::new(LIMIT);
         let mut buffer = BytesMut::from(&bytes[..]);

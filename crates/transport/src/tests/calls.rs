@@ -20,6 +20,8 @@ use super::peer::{CANARY, authority, get, head, memory, network, run, serve};
 #[derive(Clone, Copy)]
 enum Then {
     Hang,
+    /// Says one more byte every now and then, for ever.
+    Drip(u8),
     Close,
     Reset,
 }
@@ -31,6 +33,11 @@ async fn say(mut stream: TcpStream, bytes: Bytes, then: Then) {
     let _ = stream.write_all(&bytes).await;
     match then {
         Then::Hang => std::future::pending().await,
+        Then::Drip(byte) => {
+            while stream.write_u8(byte).await.is_ok() {
+                tokio::time::sleep(DEADLINE / 10).await;
+            }
+        }
         Then::Close => {}
         Then::Reset => {
             // What was said must arrive before the reset overtakes it.
@@ -63,7 +70,7 @@ async fn call(bytes: impl Into<Bytes>, then: Then) -> Result<HttpResponse, Netwo
 #[test]
 fn an_answer_that_is_not_whole_is_an_error_of_the_right_kind() {
     use NetworkErrorKind::{Protocol, Reset, Timeout, TooLarge};
-    use Then::{Close, Hang, Reset as Rst};
+    use Then::{Close, Drip, Hang, Reset as Rst};
     run(async {
         let cases = [
             ("", Hang, Timeout),
@@ -71,6 +78,10 @@ fn an_answer_that_is_not_whole_is_an_error_of_the_right_kind() {
             ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", Hang, Timeout),
             ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", Hang, Timeout),
             ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n", Hang, Timeout),
+            // Something comes all the time: no wait is long, but their sum is.
+            ("HTTP/1.1 200 OK\r\nx-endless: ", Drip(b'x'), Timeout),
+            ("HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\n", Drip(b'x'), Timeout),
+            ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nffff\r\n", Drip(b'x'), Timeout),
             ("", Close, Reset),
             ("HTTP/1.1 200 OK\r\nconte", Close, Reset),
             ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", Close, Reset),

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
+use bytes::Bytes;
 use moorline_channel::core::Effect;
 use moorline_channel::{HandshakeError, Network, NetworkError, NetworkErrorKind};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use super::peer::{CANARY, authority, get, network, run, serve, websocket};
+use super::peer::{CANARY, authority, both, get, network, platform, run, serve, websocket};
 use crate::{Options, Transport};
 
 async fn call(network: &Network, origin: &str) -> NetworkError {
@@ -59,6 +60,41 @@ fn connecting_fails_by_phase_and_without_effect() {
                 assert_eq!(error.effect(), Effect::None);
                 let shown = format!("{error} {error:?}");
                 assert!(shown.contains(phase) && !shown.contains(CANARY), "{shown}");
+            }
+        }
+    });
+}
+
+/// A file as `SSL_CERT_FILE` would name it: several authorities and remarks between them. They hold for calls and
+/// sockets; who is certified by none of them is trusted by neither.
+#[test]
+fn a_bundle_of_authorities_is_trusted_for_calls_and_sockets() {
+    run(async {
+        let mut bundle = b"# Ours.\n".to_vec();
+        let mut origins = Vec::new();
+        for listed in [true, true, false] {
+            let (root, acceptor) = authority(&[]);
+            if listed {
+                bundle.extend_from_slice(&[&root[..], b"\n# And:\n"].concat());
+            }
+            let address = serve(move |stream| {
+                let acceptor = acceptor.clone();
+                async move {
+                    if let Ok(stream) = acceptor.accept(stream).await {
+                        platform(stream).await;
+                    }
+                }
+            })
+            .await;
+            origins.push((format!("https://localhost:{}", address.port()), listed));
+        }
+        let network = network(vec![Bytes::from(bundle)]);
+        for (origin, listed) in origins {
+            for result in both(&network, &origin).await {
+                assert_eq!(
+                    result.map_err(|error| error.kind),
+                    if listed { Ok(()) } else { Err(NetworkErrorKind::Tls) }
+                );
             }
         }
     });

@@ -1,25 +1,29 @@
 //! The other side: servers that do as told, byte by byte.
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+use futures_util::{SinkExt, StreamExt};
 use http::Method;
-use moorline_channel::{HttpRequest, Network, WebSocketRequest};
+use moorline_channel::{HandshakeError, HttpRequest, Message, Network, NetworkError, WebSocketRequest};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use url::Url;
 
-use crate::{Options, Transport};
+use crate::{Options, Resolver, Transport};
 
 /// Must appear in no error.
 pub(crate) const CANARY: &str = "canary-7f3a";
@@ -38,7 +42,15 @@ pub(crate) async fn serve<F>(behaviour: impl Fn(TcpStream) -> F + 'static) -> So
 where
     F: Future<Output = ()> + 'static,
 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve_at("127.0.0.1", behaviour).await
+}
+
+/// The same, at another address of this machine.
+pub(crate) async fn serve_at<F>(ip: &str, behaviour: impl Fn(TcpStream) -> F + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + 'static,
+{
+    let listener = TcpListener::bind((ip, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -72,7 +84,58 @@ pub(crate) fn authority(alpn: &[&[u8]]) -> (Bytes, TlsAcceptor) {
 }
 
 pub(crate) fn network(extra_roots: Vec<Bytes>) -> Network {
-    Transport::new(Options { extra_roots, ..Options::default() }).unwrap().network()
+    with(Options { extra_roots, ..Options::default() })
+}
+
+pub(crate) fn with(options: Options) -> Network {
+    Transport::new(options).unwrap().network()
+}
+
+/// All the names there are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names(BTreeMap<String, Vec<SocketAddr>>);
+
+impl Names {
+    /// One name; its addresses have ports of their own.
+    pub(crate) fn one(name: &str, addresses: impl Into<Vec<SocketAddr>>) -> Arc<Self> {
+        Arc::new(Self(BTreeMap::from([(name.to_owned(), addresses.into())])))
+    }
+}
+
+impl Resolver for Names {
+    fn resolve(&self, host: &str, _: u16) -> LocalBoxFuture<'static, io::Result<Vec<SocketAddr>>> {
+        let found = self.0.get(host).cloned();
+        Box::pin(async move { found.ok_or_else(|| io::Error::other("there is no such name")) })
+    }
+}
+
+/// An address that takes no connection and refuses none: a listener whose queue is full. Its host does not answer as
+/// long as this lives.
+pub(crate) struct BlackHole {
+    pub(crate) address: SocketAddr,
+    _listener: TcpListener,
+    _queued: Vec<TcpStream>,
+}
+
+impl BlackHole {
+    pub(crate) async fn new(ip: &str) -> Self {
+        let ip: IpAddr = ip.parse().unwrap();
+        let socket = if ip.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }.unwrap();
+        socket.bind(SocketAddr::new(ip, 0)).unwrap();
+        Self::behind(socket.listen(1).unwrap()).await
+    }
+
+    /// Nobody accepts from this listener any more; its queue should be short.
+    pub(crate) async fn behind(listener: TcpListener) -> Self {
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        let patience = Duration::from_millis(100);
+        while let Ok(stream) = tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            queued.push(stream.unwrap());
+            assert!(queued.len() < 100, "the queue of this listener has no end");
+        }
+        Self { address, _listener: listener, _queued: queued }
+    }
 }
 
 /// The head of a request, up to and including the empty line; empty if the connection ended.
@@ -85,6 +148,42 @@ pub(crate) async fn head<S: AsyncRead + Unpin>(stream: &mut S) -> String {
         }
     }
     String::from_utf8(head).unwrap()
+}
+
+/// A platform: echoes on WebSockets, and answers every call with `ok`.
+pub(crate) async fn platform<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    loop {
+        let head = head(&mut stream).await;
+        if head.contains("upgrade: websocket") {
+            let mut socket = upgrade(stream, &head).await;
+            while let Some(Ok(message)) = socket.next().await {
+                let _ = socket.send(message).await;
+            }
+            return;
+        }
+        if head.is_empty() {
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    }
+}
+
+/// Calls, and opens a WebSocket that echoes: both work, or both errors.
+pub(crate) async fn both(network: &Network, origin: &str) -> [Result<(), NetworkError>; 2] {
+    let answer = network.http.call(get(&format!("{origin}/?q={CANARY}"), Duration::from_secs(10))).await;
+    let mut request = websocket(&format!("{}/?q={CANARY}", origin.replacen("http", "ws", 1)));
+    request.deadline = Duration::from_secs(10);
+    let opened = network.websocket.open(request).await;
+    let opened = match opened {
+        Ok(mut socket) => {
+            socket.send(Message::Text("hello".to_owned())).await.unwrap();
+            assert_eq!(socket.next().await.unwrap().unwrap(), Message::Text("hello".to_owned()));
+            Ok(())
+        }
+        Err(HandshakeError::Network(error)) => Err(error),
+        Err(refused) => panic!("{refused}"),
+    };
+    [answer.map(|answer| assert_eq!(answer.body, "ok")), opened]
 }
 
 /// Answers an upgrade.

@@ -69,25 +69,69 @@ fn wss_works_with_a_server_that_prefers_h2() {
         assert!(head.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{head}");
         assert!(head.contains("x-ours: yes\r\n") && head.contains("user-agent: moorline/"), "{head}");
         assert!(head.contains(&format!("host: localhost:{}\r\n", address.port())), "{head}");
+        // permessage-deflate is not offered: a frame that claims it is refused (codec.rs).
+        assert!(!head.contains("sec-websocket-extensions"), "{head}");
     });
 }
 
+/// Whatever the status, and without waiting for a body; nobody is followed anywhere. Values are bytes, not text.
 #[test]
 fn a_refused_handshake_shows_status_and_headers() {
     run(async {
-        let address = serve(|mut stream| async move {
-            head(&mut stream).await;
-            let answer = b"HTTP/1.1 200 OK\r\nhandshake-status: 514\r\nhandshake-msg: \xe5\xbf\x99\r\ncontent-length: 0\r\n\r\n";
-            stream.write_all(answer).await.unwrap();
+        for (said, status, name, value) in [
+            (
+                &b"200 OK\r\nhandshake-status: 514\r\nhandshake-msg: \xe5\xbf\x99\r\ncontent-length: 0"[..],
+                200,
+                "handshake-msg",
+                "\u{5fd9}".as_bytes(),
+            ),
+            (b"403 No\r\nhandshake-status: 403\r\ncontent-length: 99", 403, "handshake-status", b"403"),
+            (b"503 No\r\nretry-after: 7\r\ntransfer-encoding: chunked", 503, "retry-after", b"7"),
+            (b"400 \xff\xfe\r\nx-raw: \xff\x80 \xfe", 400, "x-raw", b"\xff\x80 \xfe"),
+            (
+                b"302 Found\r\nlocation: ws://127.0.0.1:1/\r\ncontent-length: 0",
+                302,
+                "location",
+                b"ws://127.0.0.1:1/",
+            ),
+        ] {
+            let address = serve(move |mut stream| async move {
+                head(&mut stream).await;
+                stream.write_all(&[b"HTTP/1.1 ", said, b"\r\n\r\n"].concat()).await.unwrap();
+                std::future::pending().await
+            })
+            .await;
+            let result = network(Vec::new()).websocket.open(websocket(&format!("ws://{address}/"))).await;
+            let Err(HandshakeError::Refused { status: seen, headers }) = result else {
+                panic!("{status}: {:?}", result.err())
+            };
+            assert_eq!((seen.as_u16(), headers[name].as_bytes()), (status, value));
+        }
+    });
+}
+
+/// Messages beyond awc's limit of 64 KiB for a frame, both ways, in one frame each; up to ours, exactly.
+#[test]
+fn large_messages_are_taken_and_sent() {
+    run(async {
+        let address = serve_sockets(|mut socket| async move {
+            while let Some(Ok(message)) = socket.next().await {
+                if socket.send(message).await.is_err() {
+                    return;
+                }
+            }
         })
         .await;
-        let result = network(Vec::new()).websocket.open(websocket(&format!("ws://{address}/"))).await;
-        let Err(HandshakeError::Refused { status, headers }) = result else { panic!("not refused") };
-        assert_eq!(status, 200);
-        assert_eq!(
-            (headers["handshake-status"].as_bytes(), headers["handshake-msg"].as_bytes()),
-            (&b"514"[..], "忙".as_bytes())
-        );
+        let mut socket = open(&format!("ws://{address}/")).await;
+        for length in [65_535, 65_536, 65_537, 200_000, 1 << 20] {
+            let message = Message::Binary(Bytes::from(vec![7; length]));
+            socket.send(message.clone()).await.unwrap();
+            let received = timeout(SOON, socket.next()).await.unwrap().unwrap();
+            assert_eq!(received.unwrap(), message);
+        }
+        socket.send(Message::Binary(Bytes::from(vec![7; (1 << 20) + 1]))).await.unwrap();
+        let error = timeout(SOON, socket.next()).await.unwrap().unwrap().unwrap_err();
+        assert_eq!(error.kind, NetworkErrorKind::TooLarge);
     });
 }
 

@@ -26,6 +26,7 @@ impl Scope<'_> {
         // In the same savepoint as the row: a claim on a key never outlives a failed receipt (F-033).
         self.remember(message, inbox)?;
         self.count(Kind::Received, 1);
+        self.session(message.conversation.as_str()).received(inbox, message.verdict);
         match message.verdict {
             Verdict::Allow => {
                 self.wait(message, inbox, None)?;
@@ -46,7 +47,9 @@ impl Scope<'_> {
 
     pub(super) fn judge(&mut self, inbox: InboxId, verdict: Verdict) -> Step {
         let row = params![inbox.get(), self.lease.account];
-        let held: Option<String> = self.conn.find(sql::PENDING_FIND, row, |row| row.get(1))?.flatten();
+        let found: Option<(String, Option<String>)> =
+            self.conn.find(sql::PENDING_FIND, row, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (conversation, held) = found.ok_or(Stop::Not(Outcome::Conflict))?;
         let reason = match held.as_deref().map(moorline_core::HoldReason::from_name) {
             None => return Err(Stop::Not(Outcome::Conflict)),
             Some(None) => {
@@ -59,15 +62,18 @@ impl Scope<'_> {
             Verdict::Allow => {
                 self.conn.run(sql::PENDING_RELEASE, [inbox.get()])?;
                 self.count(Kind::Pending, 1);
+                self.session(&conversation).pending += 1;
             }
             Verdict::Drop(reason) => {
                 self.conn.run(sql::PENDING_DELETE, [inbox.get()])?;
                 let settled = params![inbox.get(), reason.as_str(), self.at.as_millis()];
                 self.conn.run(sql::SETTLED_INSERT, settled)?;
                 self.count(Kind::Dropped(reason), 1);
+                self.session(&conversation).dropped += 1;
             }
         }
         self.count(Kind::Held(reason), -1);
+        self.session(&conversation).held -= 1;
         Ok(Outcome::Applied(0))
     }
 

@@ -77,7 +77,8 @@ impl Scope<'_> {
         for reply in replies {
             self.enqueue(reply, Some(turn))?;
         }
-        self.settle_inputs(turn, None)?;
+        self.session(&conversation).entries += super::rows(entries.len());
+        self.settle_inputs(turn, &conversation, None)?;
         Ok(Outcome::Applied(0))
     }
 
@@ -94,23 +95,24 @@ impl Scope<'_> {
 
     pub(super) fn park_turn(&mut self, turn: TurnId, notice: Option<&NewReply>) -> Step {
         let row = params![turn.get(), self.lease.account, self.at.as_millis()];
-        if self.conn.run(sql::TURN_PARK, row)? == 0 {
+        let Some(conversation) = self.conn.find(sql::TURN_PARK, row, |row| row.get::<_, String>(0))? else {
             return Err(Stop::Not(Outcome::Conflict));
-        }
+        };
         if let Some(notice) = notice {
             self.enqueue(notice, Some(turn))?;
         }
-        self.settle_inputs(turn, Some(DropReason::TurnParked))?;
+        self.settle_inputs(turn, &conversation, Some(DropReason::TurnParked))?;
         Ok(Outcome::Applied(0))
     }
 
-    fn settle_inputs(&mut self, turn: TurnId, dropped: Option<DropReason>) -> Step<()> {
+    fn settle_inputs(&mut self, turn: TurnId, conversation: &str, dropped: Option<DropReason>) -> Step<()> {
         let inputs: Vec<i64> = self.conn.all(sql::TURN_INPUTS, [turn.get()], |row| row.get(0))?;
         for inbox in inputs {
             self.conn.run(sql::PENDING_DELETE, [inbox])?;
             let row = params![inbox, dropped.map(DropReason::as_str), self.at.as_millis()];
             self.conn.run(sql::SETTLED_INSERT, row)?;
             self.count(Kind::Pending, -1);
+            self.session(conversation).settled(dropped);
             self.count(dropped.map_or(Kind::Answered, Kind::Dropped), 1);
         }
         Ok(())

@@ -21,7 +21,7 @@ fn the_settings_are_those_that_make_a_commit_durable() {
         ("foreign_keys", "Integer(1)"),
         ("auto_vacuum", "Integer(2)"),
         ("journal_size_limit", "Integer(67108864)"),
-        ("user_version", "Integer(1)"),
+        ("user_version", "Integer(2)"),
     ];
     for (name, value) in table {
         assert_eq!(pragma(name), value, "{name}");
@@ -36,11 +36,12 @@ fn migrations_go_forward_one_transaction_each() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("moorline.db");
     let conn = open_writer(&file).unwrap();
-    let copy = dir.path().join("moorline.db.v1.bak");
+    let copy = dir.path().join("moorline.db.v2.bak");
     assert!(!copy.exists(), "an empty file needs no copy");
 
     conn.execute_batch("INSERT INTO account (name, epoch, updated_at) VALUES ('feishu:main', 1, 0)").unwrap();
-    let broken = [MIGRATIONS[0], "CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column"];
+    let broken =
+        [MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column"];
     assert!(matches!(migrate(&conn, &file, &broken), Err(OpenError::Database { .. })));
     let tables = |conn: &Connection| -> i64 {
         conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'second'", [], |row| row.get(0))
@@ -48,7 +49,7 @@ fn migrations_go_forward_one_transaction_each() {
     };
     assert_eq!(tables(&conn), 0, "half a step");
 
-    migrate(&conn, &file, &[MIGRATIONS[0], "CREATE TABLE second (x INTEGER) STRICT"]).unwrap();
+    migrate(&conn, &file, &[MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE second (x INTEGER) STRICT"]).unwrap();
     assert_eq!(tables(&conn), 1);
     let kept = Connection::open(&copy).unwrap();
     let accounts: i64 = kept.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).unwrap();
@@ -56,7 +57,31 @@ fn migrations_go_forward_one_transaction_each() {
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
 
     drop(conn);
-    assert!(matches!(open_writer(&file), Err(OpenError::TooNew { found: 2, known: 1, .. })));
+    assert!(matches!(open_writer(&file), Err(OpenError::TooNew { found: 3, known: 2, .. })));
+}
+
+/// A database of the first version gets the sums of its sessions.
+#[test]
+fn the_second_version_sums_up_what_is_there() {
+    let conn = Connection::open_in_memory().unwrap();
+    migrate(&conn, Path::new(":memory:"), &MIGRATIONS[..1]).unwrap();
+    conn.execute_batch(
+        "INSERT INTO account (id, name, epoch, updated_at) VALUES (1, 'feishu:main', 1, 0);
+         INSERT INTO inbox SELECT value, 1, 'oc_1', 'e', NULL, 'c', 'direct', '', '', '', NULL, value, zeroblob(9)
+         FROM (VALUES (0)) JOIN (SELECT 1 AS value UNION SELECT 2 UNION SELECT 3 UNION SELECT 4 UNION SELECT 5);
+         INSERT INTO settled VALUES (1, NULL, 90), (2, 'unsupported', 2);
+         INSERT INTO pending VALUES (3, 1, 'oc_1', 'identity'), (4, 1, 'oc_1', NULL), (5, 1, 'oc_1', NULL);
+         INSERT INTO turn VALUES (1, 1, 'oc_1', 'done', 1, 1, 1, 0, 90);
+         INSERT INTO entry VALUES (1, 1, 'oc_1', 1, 'user', '', 90), (2, 1, 'oc_1', 1, 'agent', '', 90);
+         PRAGMA user_version = 1",
+    )
+    .unwrap();
+    conn.execute_batch(MIGRATIONS[1]).unwrap();
+    let sums: Vec<i64> = conn
+        .query_row("SELECT * FROM session", [], |row| (2..10).map(|column| row.get(column)).collect())
+        .unwrap();
+    // latest, active_at, received, answered, dropped, held, pending, entries
+    assert_eq!(sums, [5, 90, 5, 1, 1, 1, 2, 2]);
 }
 
 /// F-074: damage is reported, not served; and only an unclean stop costs the check.

@@ -1,0 +1,158 @@
+//! Applies a new configuration as its difference from the old one (design §3 rule 4). Accounts that are the same in
+//! both are not touched at all: there is no signal they could hear.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use moorline_channel::Plan;
+use moorline_config::{Change, Config, Difference};
+use moorline_core::{AccountId, AccountState, Epoch};
+use moorline_store::{Op, StoreError, Tx};
+
+use super::{Accounts, stop_account};
+use crate::handle::CommandError;
+use crate::runtime::epoch_of;
+use crate::services::{Account, Services, Settings};
+
+/// Makes `config` the configuration in use.
+#[derive(Message)]
+#[rtype(result = "Result<Applied, CommandError>")]
+pub(crate) struct Apply {
+    pub(crate) config: Config,
+    /// The plan of each account of `config`.
+    pub(crate) plans: BTreeMap<AccountId, Arc<dyn Plan>>,
+}
+
+/// What applying a configuration did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Applied {
+    /// Accounts that are new, and connecting.
+    pub added: Vec<AccountId>,
+    /// Accounts that are gone; their rows are kept.
+    pub removed: Vec<AccountId>,
+    /// Accounts that connect anew, because what they connect with has changed.
+    pub reconnected: Vec<AccountId>,
+    /// Accounts whose messages are treated differently from now on; their connections were not touched.
+    pub updated: Vec<AccountId>,
+    /// Accounts of which nothing has changed.
+    pub untouched: usize,
+    /// Settings that take effect only when the process is restarted.
+    pub needs_restart: Vec<String>,
+}
+
+impl Handler<Apply> for Accounts {
+    type Result = ResponseFuture<Result<Applied, CommandError>>;
+
+    fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
+        let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
+        let turn = Rc::clone(&self.applying);
+        Box::pin(async move {
+            // One after the other: a reload during a reload waits, and then sees what the first has left (F-077).
+            let _turn = turn.lock().await;
+            let Apply { config, mut plans } = apply;
+            let difference = Difference::between(&services.settings().config, &config);
+            let applied = report(&difference, &config);
+
+            // What can fail comes first, before anything has changed.
+            let epochs = take_over(&services, &difference.added).await?;
+
+            // Then what goes: a new account may use the credentials of an old one, and there is one socket per app.
+            let restarted = with_change(&difference, Change::Reconnect);
+            let leaving = difference.removed.iter().chain(&restarted);
+            let stopping = leaving.map(|id| stop_account(Rc::clone(&services), children.clone(), id.clone()));
+            futures_util::future::join_all(stopping).await;
+            for id in &difference.removed {
+                services.accounts.remove(id);
+                services.board.remove(id);
+            }
+
+            // Then what stays, and what comes.
+            for configured in &config.accounts {
+                let Some(plan) = plans.remove(&configured.id) else { continue };
+                match services.accounts.get(&configured.id) {
+                    Some(account) if restarted.contains(&account.id) => {
+                        let replaced =
+                            Account::new(configured, plan, account.lease.epoch, Rc::clone(&account.actors));
+                        if replaced.plan.fingerprint() != account.plan.fingerprint() {
+                            // An answer for the old credentials says nothing about the new ones (F-015).
+                            services.board.forget_identity(&account.id, services.clock.wall());
+                        }
+                        services.accounts.insert(Rc::new(replaced));
+                    }
+                    Some(account) => account.treat(configured),
+                    None => {
+                        let Some(epoch) = epochs.get(&configured.id) else { continue };
+                        services.board.add(&configured.id, services.clock.wall());
+                        services.accounts.insert(Rc::new(Account::new(
+                            configured,
+                            plan,
+                            *epoch,
+                            Rc::default(),
+                        )));
+                    }
+                }
+            }
+            services.settings.replace(Rc::new(Settings::new(config)));
+            let wanted = |id: &&AccountId| !services.stopped.borrow().contains(*id);
+            for account in restarted.iter().chain(epochs.keys()).filter(wanted) {
+                let Some(account) = services.accounts.get(account) else { continue };
+                services.board.update(&account.id, |status| {
+                    status.enter(AccountState::Connecting, services.clock.wall());
+                });
+                Self::launch(&services, &children, account);
+            }
+            if difference.is_empty() {
+                tracing::debug!(actor = "config", "nothing has changed in the configuration");
+            } else {
+                tracing::info!(
+                    actor = "config",
+                    added = applied.added.len(),
+                    removed = applied.removed.len(),
+                    reconnected = applied.reconnected.len(),
+                    updated = applied.updated.len(),
+                    untouched = applied.untouched,
+                    "configuration applied"
+                );
+            }
+            for key in &applied.needs_restart {
+                tracing::warn!(
+                    actor = "config",
+                    key,
+                    "a changed setting takes effect only when the process is restarted"
+                );
+            }
+            Ok(applied)
+        })
+    }
+}
+
+fn with_change(difference: &Difference, wanted: Change) -> Vec<AccountId> {
+    difference.changed.iter().filter(|(_, change)| *change == wanted).map(|(id, _)| id.clone()).collect()
+}
+
+fn report(difference: &Difference, config: &Config) -> Applied {
+    let touched = difference.added.len() + difference.changed.len();
+    Applied {
+        added: difference.added.clone(),
+        removed: difference.removed.clone(),
+        reconnected: with_change(difference, Change::Reconnect),
+        updated: with_change(difference, Change::Live),
+        untouched: config.accounts.len().saturating_sub(touched),
+        needs_restart: difference.needs_restart.clone(),
+    }
+}
+
+/// Takes new accounts over in one commit.
+async fn take_over(
+    services: &Services,
+    coming: &[AccountId],
+) -> Result<BTreeMap<AccountId, Epoch>, StoreError> {
+    if coming.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let take = coming.iter().map(|account| Op::TakeOver { account: account.clone() });
+    let outcomes = services.store.commit(Tx::global(services.clock.wall(), take)).await?;
+    coming.iter().cloned().zip(outcomes).map(|(account, outcome)| Ok((account, epoch_of(outcome)?))).collect()
+}

@@ -1,0 +1,147 @@
+//! The lists of an operator, counted from the rows themselves.
+
+use futures_util::future::BoxFuture;
+use moorline_core::{AccountId, ConversationId, InboxId};
+
+use super::{ModelStore, State};
+use crate::StoreError;
+use crate::listing::{
+    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, Listing, OutboxFilter, Page, Scope,
+    SessionFilter, SessionRow, cut,
+};
+use crate::rows::{InboxRow, InboxState, OutboxRow};
+
+impl State {
+    fn session(&self, account: &AccountId, conversation: &ConversationId) -> Option<SessionRow> {
+        let of_account = self.accounts.get(account)?;
+        let messages: Vec<&InboxRow> =
+            self.messages(account).filter(|row| row.conversation == *conversation).collect();
+        let count =
+            |wanted: fn(InboxState) -> bool| messages.iter().filter(|row| wanted(row.state)).count() as u64;
+        Some(SessionRow {
+            account: account.clone(),
+            conversation: conversation.clone(),
+            latest: messages.last()?.id,
+            active_at: *of_account.active.get(conversation)?,
+            received: count(|_| true),
+            answered: count(|state| state == InboxState::Answered),
+            dropped: count(|state| matches!(state, InboxState::Dropped(_))),
+            held: count(|state| matches!(state, InboxState::Held(_))),
+            pending: count(|state| state == InboxState::Pending),
+            entries: of_account.transcripts.get(conversation).map_or(0, Vec::len) as u64,
+            turn: self.active_turn(account, conversation).map(|turn| ActiveTurn {
+                id: turn.row.id,
+                state: turn.row.state,
+                attempt: turn.row.attempt,
+                since: turn.row.started_at,
+            }),
+        })
+    }
+
+    fn sessions(&self, filter: &SessionFilter, page: Page) -> Listed<SessionRow> {
+        // The latest message of each conversation stands for it.
+        let mut found = Vec::<SessionRow>::new();
+        for row in self.inbox.values().rev() {
+            let seen = found
+                .iter()
+                .any(|session| session.account == row.account && session.conversation == row.conversation);
+            if !seen {
+                found.extend(self.session(&row.account, &row.conversation));
+            }
+        }
+        found.retain(|session| {
+            filter.account.as_ref().is_none_or(|account| *account == session.account)
+                && filter.state.is_none_or(|state| state == session.state())
+                && session.latest.get() < page.below()
+        });
+        page.of(found, None, |session| session.latest.get())
+    }
+
+    fn entry(&self, row: &InboxRow) -> InboxEntry {
+        let beside = self.beside.get(&row.id).cloned().unwrap_or_default();
+        InboxEntry {
+            row: row.clone(),
+            written_at: beside.written_at,
+            settled_at: beside.settled_at,
+            raw_bytes: beside.raw_bytes,
+        }
+    }
+}
+
+fn is_in(scope: &Scope, account: &AccountId, conversation: &ConversationId) -> bool {
+    match scope {
+        Scope::All => true,
+        Scope::Account(of) => of == account,
+        Scope::Conversation(of, one) => of == account && one == conversation,
+    }
+}
+
+fn kind(state: InboxState) -> InboxKind {
+    match state {
+        InboxState::Pending => InboxKind::Pending,
+        InboxState::Held(_) => InboxKind::Held,
+        InboxState::Answered => InboxKind::Answered,
+        InboxState::Dropped(_) => InboxKind::Dropped,
+    }
+}
+
+impl Listing for ModelStore {
+    fn sessions(
+        &self,
+        filter: &SessionFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<SessionRow>, StoreError>> {
+        self.read(|state| state.sessions(filter, page))
+    }
+
+    fn session(
+        &self,
+        account: &AccountId,
+        conversation: &ConversationId,
+    ) -> BoxFuture<'static, Result<Option<SessionRow>, StoreError>> {
+        self.read(|state| state.session(account, conversation))
+    }
+
+    fn inbox(
+        &self,
+        filter: &InboxFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<InboxEntry>, StoreError>> {
+        self.read(|state| {
+            let rows = state.inbox.values().rev().filter(|row| {
+                is_in(&filter.scope, &row.account, &row.conversation)
+                    && filter.state.is_none_or(|wanted| wanted == kind(row.state))
+                    && row.id.get() < page.below()
+            });
+            let entries = rows.map(|row| {
+                let mut entry = state.entry(row);
+                cut(&mut entry.row.text);
+                entry
+            });
+            page.of(entries.collect(), None, |entry| entry.row.id.get())
+        })
+    }
+
+    fn inbox_row(&self, id: InboxId) -> BoxFuture<'static, Result<Option<InboxEntry>, StoreError>> {
+        self.read(|state| state.inbox.get(&id).map(|row| state.entry(row)))
+    }
+
+    fn outbox(
+        &self,
+        filter: &OutboxFilter,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
+        self.read(|state| {
+            let rows = state.outbox.values().rev().map(|message| &message.row).filter(|row| {
+                is_in(&filter.scope, &row.account, &row.conversation)
+                    && filter.state.is_none_or(|wanted| wanted == row.state)
+                    && row.id.get() < page.below()
+            });
+            let rows = rows.cloned().map(|mut row| {
+                cut(&mut row.outbound.text);
+                row
+            });
+            page.of(rows.collect(), None, |row| row.id.get())
+        })
+    }
+}
