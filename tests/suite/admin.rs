@@ -186,6 +186,8 @@ fn a_thousand_slow_clients_are_noticed_by_nobody_f085() {
          transfer-encoding: chunked\r\n\r\n",
         token.trim()
     );
+    endless.set_write_timeout(Some(10 * SECOND)).unwrap();
+    endless.set_read_timeout(Some(10 * SECOND)).unwrap();
     endless.write_all(head.as_bytes()).unwrap();
     let chunk = [format!("{:x}\r\n", 1 << 16).into_bytes(), vec![b' '; 1 << 16], b"\r\n".to_vec()].concat();
     let mut sent = 0_usize;

@@ -121,12 +121,11 @@ fn what_only_the_binary_finds_has_its_words_too_f079() {
         }
         assert!(!place.directory.path().join("data").exists(), "half started: {text}");
     }
-    let (code, shown) = Place::new("").says(&["--config", "gone.toml", "run"]);
+    let place = Place::new("");
+    fs::remove_file(place.file()).unwrap();
+    let (code, shown) = place.says(&["run"]);
     assert_eq!(code, Some(78));
-    assert_eq!(
-        shown,
-        "moorline: gone.toml: cannot be read: No such file or directory (os error 2) (ML0101)\n"
-    );
+    assert_eq!(shown, "moorline: f: cannot be read: No such file or directory (os error 2) (ML0101)\n");
     let place = Place::new(&text("", ""));
     let mut check = Command::new(binary());
     check.args(["check", "--config", "f"]).current_dir(place.directory.path());

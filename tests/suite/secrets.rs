@@ -374,7 +374,7 @@ fn the_scanner_finds_a_secret_in_every_spelling() {
         format!("{}\n{}", &secret[..6], &secret[6..12]),
         format!("{}\\n  {}", &secret[..6], &secret[6..12]),
         scanner::url_encoded(secret),
-        scanner::url_encoded(&secret[3..12]).to_lowercase(),
+        scanner::url_encoded(&secret[3..12]).replace("%2F", "%2f"),
         scanner::base64(format!("user:{secret}").as_bytes()),
         scanner::base64(format!("a{secret}").as_bytes()),
         scanner::base64(format!("ab{secret}").as_bytes()).replace('+', "-").replace('/', "_"),

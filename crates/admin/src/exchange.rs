@@ -67,7 +67,8 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
     };
     dress(response.headers_mut(), &id);
     // The query is never logged: somebody may have put a token there.
-    let (status, ms) = (response.status().as_u16(), since.elapsed().as_millis());
+    let status = response.status().as_u16();
+    let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     if is_mutation {
         tracing::info!(actor = "admin", request = id, %method, path, status, ms, "request");
     } else {

@@ -11,9 +11,10 @@ use crate::client::Client;
 use crate::exit::{Code, Failed};
 use crate::output::{self, Table, cut, harmless};
 
-/// How wide a text or a name of a platform's may be in a table.
+/// How wide a text, a session's name and an error may be in a table. An error is the last of its row.
 const TEXT_WIDTH: usize = 48;
 const NAME_WIDTH: usize = 44;
+const ERROR_WIDTH: usize = 120;
 
 /// `moorline session …`.
 pub async fn session(place: &Place, action: &Session, as_json: bool) -> Result<Code> {
@@ -166,7 +167,7 @@ fn outbox_table(answer: &Value) -> Result<()> {
             message["attempts"].to_string(),
             foreign(&message["session"], NAME_WIDTH),
             foreign(&message["text"], TEXT_WIDTH),
-            if error.is_null() { String::new() } else { foreign(error, TEXT_WIDTH) },
+            if error.is_null() { String::new() } else { foreign(error, ERROR_WIDTH) },
         ]
     })
 }
