@@ -78,7 +78,8 @@ fn everything_that_happened_to_a_message_can_be_listed() {
     assert_eq!((code, table.as_str()), (Some(0), "no messages\n"));
     let (code, shown) = settings.command(&["session", "show", "feishu:a0~oc_alice", "--entries", "2"]);
     assert!(code == Some(0) && shown.contains("user, ") && shown.contains("agent, "), "{shown}");
-    let (code, shown) = settings.command(&["outbox", "show", "1"]);
+    let first = ids(&process.get("/v1/outbox?account=feishu:a0"), "messages").pop().unwrap().to_string();
+    let (code, shown) = settings.command(&["outbox", "show", &first]);
     assert!(code == Some(0) && shown.contains("sent") && shown.contains("message 0"), "{shown}");
     let (code, shown) = settings.command(&["--json", "inbox", "show", "1"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();

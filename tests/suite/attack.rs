@@ -567,7 +567,7 @@ fn a_step_of_the_wall_clock_changes_no_delay_of_a_reply_f089() {
 
 /// An attempt whose outcome is unknown is repeated after the platform has forgotten its key.
 #[test]
-fn a_reply_is_not_repeated_blindly_when_the_platform_has_forgotten_its_key_g4() {
+fn a_reply_repeated_after_the_platform_has_forgotten_its_key_is_marked_g4() {
     in_virtual_time(async {
         let world = World::start(Setup::default()).await;
         world.settled().await;
@@ -579,7 +579,10 @@ fn a_reply_is_not_repeated_blindly_when_the_platform_has_forgotten_its_key_g4() 
         tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
         world.simulator.set_reach(Reach::Open);
         tokio::time::sleep(120 * SECOND).await;
-        assert_eq!(world.copies("alice", "once"), 1);
+        // Repeated by policy, and marked: the one case in which a user may see something twice (design §6).
+        assert_eq!(world.copies("alice", "once"), 2);
+        let row = world.store.outbox_row(moorline_core::OutboxId::new(1)).await.unwrap().unwrap();
+        assert!(row.possibly_repeated);
     });
 }
 

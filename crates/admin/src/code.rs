@@ -48,11 +48,14 @@ codes! {
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
     AlreadySo = "already_so", CONFLICT;
     AccountStopped = "account_stopped", CONFLICT;
+    LengthRequired = "length_required", LENGTH_REQUIRED;
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
     MisdirectedRequest = "misdirected_request", MISDIRECTED_REQUEST;
     InvalidField = "invalid_field", UNPROCESSABLE_ENTITY;
     EmptyField = "empty_field", UNPROCESSABLE_ENTITY;
+    InvalidConfiguration = "invalid_configuration", UNPROCESSABLE_ENTITY;
+    NoConfigurationFile = "no_configuration_file", CONFLICT;
     InvalidIdempotencyKey = "invalid_idempotency_key", UNPROCESSABLE_ENTITY;
     InternalError = "internal_error", INTERNAL_SERVER_ERROR;
     StoreRefused = "store_refused", INTERNAL_SERVER_ERROR;

@@ -1,14 +1,17 @@
 //! What every exchange has, whatever its route: the gate in front, an id, the same headers and a line in the log.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 
-use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{Error, ResponseError, web};
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage, ResponseError, web};
 use futures_util::FutureExt;
 use moorline_core::Generation;
 use tokio::time::Instant;
@@ -35,11 +38,30 @@ impl RequestIds {
     }
 }
 
+/// The answer to a request whose body nobody reads. A body in chunks that is given up before the answer is out is read
+/// by the server to its end, and it may have none (F-085); while it is there, the connection is closed instead.
+struct Unread {
+    answer: BoxBody,
+    _body: Payload,
+}
+
+impl MessageBody for Unread {
+    type Error = <BoxBody as MessageBody>::Error;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().answer).poll_next(cx)
+    }
+}
+
 /// Lets a request through the gate to its route, and dresses the answer.
 pub(crate) async fn exchange<B: MessageBody + 'static>(
     gate: web::Data<Gate>,
     ids: web::Data<RequestIds>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let since = Instant::now();
@@ -54,7 +76,11 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
             Ok(Err(error)) => Err(format!("was answered by nobody: {error}")),
             Err(_) => Err("panicked".to_owned()),
         },
-        Err(problem) => Ok(request.into_response(problem.error_response())),
+        Err(problem) => {
+            let body = request.take_payload();
+            let response = request.into_response(problem.error_response());
+            Ok(response.map_body(|_, answer| BoxBody::new(Unread { answer, _body: body })))
+        }
     };
     let mut response = match outcome {
         Ok(response) => response,

@@ -111,14 +111,16 @@ fn origin(headers: &HeaderMap, host: &Authority) -> Result<(), Problem> {
     if headers.get_all(header::ORIGIN).all(is_ours) { Ok(()) } else { Err(Problem::ForeignOrigin) }
 }
 
-/// Types a form can send are refused, and lengths nobody needs.
+/// Types a form can send are refused, and lengths nobody needs or nobody knows.
 fn body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Problem::LengthRequired);
+    }
     let length = only(headers, header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length > LIMIT) {
         return Err(Problem::PayloadTooLarge);
     }
-    let has_body = length.is_some_and(|length| length > 0) || headers.contains_key(header::TRANSFER_ENCODING);
-    if *method == Method::GET || !has_body {
+    if *method == Method::GET || length.is_none_or(|length| length == 0) {
         return Ok(());
     }
     let media_type = only(headers, header::CONTENT_TYPE).unwrap_or_default();

@@ -4,7 +4,8 @@ use futures_util::future::LocalBoxFuture;
 use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountView, CommandError, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow, Status, StoreError,
+    AccountView, Applied, CommandError, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow, ReloadError,
+    Status, StoreError,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
@@ -23,6 +24,7 @@ pub(crate) trait Operator: Send + Sync {
         text: String,
         key: Option<IdempotencyKey>,
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>>;
+    fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>>;
     fn shutdown(&self);
     fn listing(&self) -> &dyn Listing;
     fn transcript<'a>(
@@ -95,6 +97,10 @@ impl Operator for Handle {
         key: Option<IdempotencyKey>,
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>> {
         Box::pin(Self::send(self, id, to, text, key))
+    }
+
+    fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>> {
+        Box::pin(Self::reload(self))
     }
 
     fn shutdown(&self) {

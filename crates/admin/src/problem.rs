@@ -2,7 +2,7 @@
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
-use moorline_runtime::{CommandError, StoreError};
+use moorline_runtime::{CommandError, ReloadError, StoreError};
 use serde_json::json;
 
 use crate::body::LIMIT;
@@ -26,6 +26,8 @@ pub(crate) enum Problem {
     Unauthorized,
     #[error("a request with a body needs `Content-Type: application/json`")]
     UnsupportedMediaType,
+    #[error("a body needs a Content-Length; one in chunks is not taken")]
+    LengthRequired,
     #[error("the body is longer than {LIMIT} bytes")]
     PayloadTooLarge,
     #[error("the body did not arrive in time")]
@@ -63,6 +65,8 @@ pub(crate) enum Problem {
     #[error("a fault in Moorline; the log tells more under this answer's x-request-id")]
     Internal,
     #[error(transparent)]
+    Reload(ReloadError),
+    #[error(transparent)]
     Command(#[from] CommandError),
 }
 
@@ -74,6 +78,7 @@ impl Problem {
             Self::TokenInQuery => Code::TokenInQuery,
             Self::Unauthorized => Code::Unauthorized,
             Self::UnsupportedMediaType => Code::UnsupportedMediaType,
+            Self::LengthRequired => Code::LengthRequired,
             Self::PayloadTooLarge => Code::PayloadTooLarge,
             Self::SlowBody => Code::RequestTimeout,
             Self::BrokenBody => Code::BrokenBody,
@@ -91,16 +96,23 @@ impl Problem {
             Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Self::NoAnswer => Code::NoAnswer,
             Self::Internal => Code::InternalError,
-            Self::Command(error) => match error {
-                CommandError::UnknownAccount(_) => Code::UnknownAccount,
-                CommandError::AlreadySo(..) => Code::AlreadySo,
-                CommandError::IsStopped(_) => Code::AccountStopped,
-                CommandError::Busy => Code::Busy,
-                CommandError::Store(StoreError::Full) => Code::StoreFull,
-                CommandError::Store(StoreError::Failed(_)) => Code::StoreFailed,
-                CommandError::Store(StoreError::Refused(_)) => Code::StoreRefused,
-            },
+            Self::Reload(ReloadError::NoFile) => Code::NoConfigurationFile,
+            Self::Reload(ReloadError::Invalid(_)) => Code::InvalidConfiguration,
+            Self::Reload(ReloadError::Command(error)) => of_command(error),
+            Self::Command(error) => of_command(error),
         }
+    }
+}
+
+fn of_command(error: &CommandError) -> Code {
+    match error {
+        CommandError::UnknownAccount(_) => Code::UnknownAccount,
+        CommandError::AlreadySo(..) => Code::AlreadySo,
+        CommandError::IsStopped(_) => Code::AccountStopped,
+        CommandError::Busy => Code::Busy,
+        CommandError::Store(StoreError::Full) => Code::StoreFull,
+        CommandError::Store(StoreError::Failed(_)) => Code::StoreFailed,
+        CommandError::Store(StoreError::Refused(_)) => Code::StoreRefused,
     }
 }
 
@@ -126,7 +138,11 @@ impl ResponseError for Problem {
                 response.insert_header((header::ALLOW, *allowed));
             }
             // The rest of the body is not worth waiting for.
-            Self::PayloadTooLarge | Self::SlowBody | Self::BrokenBody | Self::Internal => {
+            Self::LengthRequired
+            | Self::PayloadTooLarge
+            | Self::SlowBody
+            | Self::BrokenBody
+            | Self::Internal => {
                 response.force_close();
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {

@@ -80,6 +80,7 @@ fn routes(api: &mut ServiceConfig) {
         .service(get("/v1/inbox/{id}", lists::inbox_row))
         .service(get("/v1/outbox", lists::outbox))
         .service(get("/v1/outbox/{id}", lists::outbox_row))
+        .service(post("/v1/reload", reload))
         .service(post("/v1/shutdown", shutdown));
     for verb in Verb::ALL {
         let path = format!("/v1/accounts/{{id}}/{}", verb.name());
@@ -168,6 +169,11 @@ async fn send(
 }
 
 /// Answers at once; the process ends in its own order afterwards.
+async fn reload(operator: Data<dyn Operator>, _: Body<Nothing>) -> Answer {
+    let applied = operator.reload().await.map_err(Problem::Reload)?;
+    Ok(HttpResponse::Ok().json(applied))
+}
+
 async fn shutdown(operator: Data<dyn Operator>, _: Body<Nothing>) -> HttpResponse {
     operator.shutdown();
     HttpResponse::build(StatusCode::ACCEPTED).json(json!({ "shutting_down": true }))

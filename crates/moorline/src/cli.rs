@@ -55,6 +55,8 @@ pub enum Command {
     /// Show messages of ours and how far they got.
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Read the configuration now and apply what has changed in it; a changed file is also read by itself.
+    Reload,
     /// End the running process in an orderly way.
     Shutdown,
 }

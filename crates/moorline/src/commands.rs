@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cli::{self, Account, Place};
 use crate::client::Client;
 use crate::clock::SystemClock;
-use crate::exit::Code;
+use crate::exit::{Code, Failed};
 use crate::output::{self, Table, span};
 
 /// `moorline status`.
@@ -168,6 +168,35 @@ pub async fn send(place: &Place, send: &cli::Send, as_json: bool) -> Result<Code
         let again = if answer["repeated"] == json!(true) { ", sent before under this key" } else { "" };
         output::line(&format!("message {} is {}{again}", answer["id"], text(&answer["state"])))?;
     }
+    Ok(Code::Ok)
+}
+
+/// `moorline reload`.
+pub async fn reload(place: &Place, as_json: bool) -> Result<Code> {
+    let answer = Client::of_running(place)?.call(Method::POST, "/v1/reload", None).await?;
+    if !answer.status.is_success() {
+        let message = text(&answer.body["error"]["message"]);
+        let invalid = answer.status == StatusCode::UNPROCESSABLE_ENTITY;
+        return Err(
+            Failed::new(if invalid { Code::BadConfiguration } else { Code::Unreachable }, message).into()
+        );
+    }
+    if as_json {
+        output::json(&answer.body)?;
+        return Ok(Code::Ok);
+    }
+    for (key, word) in [
+        ("added", "added"),
+        ("removed", "removed"),
+        ("reconnected", "connecting anew"),
+        ("updated", "updated without touching the connection"),
+        ("needs_restart", "takes effect only when restarted"),
+    ] {
+        for name in answer.body[key].as_array().map_or(&[][..], Vec::as_slice) {
+            output::line(&format!("{}: {word}", text(name)))?;
+        }
+    }
+    output::line(&format!("{} accounts untouched", answer.body["untouched"]))?;
     Ok(Code::Ok)
 }
 

@@ -9,7 +9,7 @@ use moorline_admin::{Admin, admin_child, token};
 use moorline_core::{BootId, Clock};
 use moorline_runtime::{ChildFactory, ConfigFile, ExitReason, Handle, Options, Runtime};
 use moorline_store::{DataDir, OpenError, SqliteOptions, SqliteStore, Store};
-use moorline_transport::Transport;
+use moorline_transport::{Proxy, Transport};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Place;
@@ -25,6 +25,9 @@ use crate::settings::Settings;
 pub fn run(place: &Place) -> Result<Code> {
     let settings = Settings::read(place)?;
     crate::log::start(&settings.config.log)?;
+    for warning in &settings.warnings.0 {
+        tracing::warn!(actor = "config", "{warning}");
+    }
     let place = place.clone();
     let path = place.config.clone();
     let load = move || match Settings::read(&place) {
@@ -72,7 +75,7 @@ pub fn serve(
             simulator,
         };
         run_file.write(&data_dir).context("run.json could not be written")?;
-        let transport = Transport::new(moorline_transport::Options::default())?;
+        let transport = Transport::new(network_options(&config.network)?)?;
         let runtime = Runtime::start(Options {
             config: settings.config.clone(),
             plans: settings.plans.clone(),
@@ -99,6 +102,20 @@ pub fn serve(
     });
     store.close();
     code
+}
+
+/// The network as it is configured. The proxy's address was checked with the rest of the configuration.
+fn network_options(network: &moorline_config::Network) -> Result<moorline_transport::Options> {
+    let proxy = match &network.proxy {
+        Some(address) => {
+            let mut proxy = Proxy::parse(address.expose())?;
+            proxy.bypass.clone_from(&network.no_proxy);
+            Some(proxy)
+        }
+        None => None,
+    };
+    let extra_roots = network.extra_roots.iter().map(|pem| pem.clone().into()).collect();
+    Ok(moorline_transport::Options { extra_roots, proxy, ..moorline_transport::Options::default() })
 }
 
 /// Waits for a reason to end; SIGHUP reloads meanwhile.

@@ -39,6 +39,7 @@ pub struct Handle {
     pub(crate) accounts: ActorRef<Accounts>,
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
+    pub(crate) has_config_file: bool,
     pub(crate) exits: ExitRequests,
 }
 
@@ -290,6 +291,9 @@ impl Handle {
     /// # Errors
     /// When the file is wrong: then nothing has changed.
     pub async fn reload(&self) -> Result<Applied, ReloadError> {
+        if !self.has_config_file {
+            return Err(ReloadError::NoFile);
+        }
         match tokio::time::timeout(RELOAD_DEADLINE, self.config.send(Reload)).await {
             Ok(Ok(applied)) => applied,
             Ok(Err(_)) | Err(_) => Err(CommandError::Busy.into()),

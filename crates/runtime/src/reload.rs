@@ -53,6 +53,9 @@ pub enum ReloadError {
     /// The file is wrong.
     #[error("the configuration is wrong and was not applied, the old one stays in use: {}", .0.join("; "))]
     Invalid(Vec<String>),
+    /// This process was started without one.
+    #[error("there is no configuration file to read: this process was started without one")]
+    NoFile,
     /// It could not be applied.
     #[error(transparent)]
     Command(#[from] CommandError),

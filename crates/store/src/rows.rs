@@ -134,6 +134,8 @@ pub struct OutboxRow {
     pub state: OutboxState,
     /// How often it was claimed.
     pub attempts: u32,
+    /// A user may see it twice: it was sent again after the platform had forgotten its key.
+    pub possibly_repeated: bool,
     /// When it was first claimed: the start of the platform's idempotency window.
     pub first_attempt_at: Option<Timestamp>,
     /// The earliest time of the next attempt.

@@ -162,6 +162,9 @@ pub enum Op {
         outbox: OutboxId,
         /// Who sends it.
         claim: Claim,
+        /// An earlier attempt may have succeeded, and the platform no longer recognises the key: the row is marked,
+        /// for good, as one that a user may see twice (design §6).
+        possibly_repeated: bool,
     },
     /// Records what became of a send. `Fenced` when `claim` does not hold the row.
     SettleSend {

@@ -11,10 +11,10 @@ use moorline_core::{
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountStatus, AccountView, ActiveTurn, CommandError, ConfigStatus, Counts, Enqueued, Entry,
+    AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Enqueued, Entry,
     IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, OutboxFilter,
-    OutboxRow, OutboxState, Page, Role, SessionFilter, SessionRow, Status, StoreError, StoreStatus,
-    TurnState, Turns,
+    OutboxRow, OutboxState, Page, ReloadError, Role, SessionFilter, SessionRow, Status, StoreError,
+    StoreStatus, TurnState, Turns,
 };
 use parking_lot::Mutex;
 
@@ -148,6 +148,11 @@ impl Operator for Fake {
         })
     }
 
+    fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>> {
+        self.done.lock().push("reload".to_owned());
+        Box::pin(async { Err(ReloadError::Invalid(vec!["moorline.toml:3:1: unknown key".to_owned()])) })
+    }
+
     fn shutdown(&self) {
         self.done.lock().push("shutdown".to_owned());
     }
@@ -218,6 +223,7 @@ fn ours() -> OutboxRow {
         outbound: Outbound { route, text: "hello".to_owned() },
         key: IdempotencyKey::new("k"),
         state: OutboxState::Sent,
+        possibly_repeated: false,
         attempts: 1,
         first_attempt_at: None,
         not_before: Timestamp::from_millis(0),

@@ -162,6 +162,32 @@ fn slow_and_broken_clients_are_ended_and_nobody_else_notices() {
 }
 
 #[test]
+fn a_body_without_an_end_is_not_read_for_ever() {
+    serve(&Arc::default(), |address, _| {
+        // F-085; whoever sends it, and wherever to.
+        for (line, token, status) in
+            [("POST /v1/shutdown", TOKEN, 411), ("GET /healthz", "none", 411), ("POST /v1/x", "none", 401)]
+        {
+            let head = format!(
+                "{line} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {token}\r\n\
+                 content-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+            );
+            let mut stream = connect(address);
+            stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut answer = [0; 12];
+            stream.read_exact(&mut answer).unwrap();
+            assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+            let chunk = [b"10000\r\n".to_vec(), vec![b' '; 1 << 16], b"\r\n".to_vec()].concat();
+            let ended = (0..1 << 16).find_map(|_| stream.write_all(&chunk).err());
+            let ended = ended.expect("4 GiB were taken").kind();
+            assert!(matches!(ended, ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{ended:?}");
+        }
+        assert!(exchange(address, &status_request(TOKEN)).starts_with("HTTP/1.1 200 "));
+    });
+}
+
+#[test]
 fn a_runtime_that_does_not_answer_is_told_from_one_that_is_gone() {
     let hanging = Arc::new(Fake { delay: Duration::from_secs(3600), ..Fake::default() });
     serve(&hanging, |address, _| {

@@ -211,7 +211,9 @@ impl Outbox {
 async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) -> Attempted {
     let over = |wait| Attempted { wait, pause: Duration::ZERO };
     let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
-    match services.store.commit(under(Op::ClaimSend { outbox: row.id, claim })).await {
+    let possibly_repeated = key_is_forgotten(&services, &account, &row);
+    let claiming = Op::ClaimSend { outbox: row.id, claim, possibly_repeated };
+    match services.store.commit(under(claiming)).await {
         Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
         // Somebody settled or claimed it meanwhile, or the account is another process's now.
         Ok(_) => return Attempted { wait: None, pause: STORE_RETRY },
@@ -249,6 +251,18 @@ async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, c
     services.board.update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
     let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
     Attempted { wait: None, pause: pace.saturating_sub(services.clock.now() - began) }
+}
+
+/// Whether an earlier attempt may have succeeded and the platform no longer recognises the row's key. Then the message
+/// is repeated all the same, and marked: a user who may read it twice is better off than one who may never (design §6).
+fn key_is_forgotten(services: &Services, account: &Account, row: &OutboxRow) -> bool {
+    let age = row.first_attempt_at.map(|first| services.clock.wall().since(first));
+    let window = account.plan.capabilities().idempotency.unwrap_or_default();
+    let forgotten = row.state == OutboxState::Unknown && age.is_some_and(|age| age >= window);
+    if forgotten {
+        tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, "sent again although it may be out already: the platform has forgotten its key");
+    }
+    forgotten
 }
 
 /// What an answer of the platform means for the row.

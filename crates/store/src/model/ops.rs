@@ -82,7 +82,9 @@ impl State {
             }
             Op::ParkTurn { turn, notice } => self.park_turn(lease, at, *turn, notice.as_ref()),
             Op::Enqueue { reply } => self.enqueue(lease, at, reply, None),
-            Op::ClaimSend { outbox, claim } => self.claim_send(lease, at, *outbox, *claim),
+            Op::ClaimSend { outbox, claim, possibly_repeated } => {
+                self.claim_send(lease, at, *outbox, *claim, *possibly_repeated)
+            }
             Op::SettleSend { outbox, claim, result } => self.settle_send(lease, at, *outbox, *claim, result),
             Op::InterruptSends { generation } => Ok(self.interrupt_sends(lease, *generation)),
         }
@@ -320,6 +322,7 @@ impl State {
             key: reply.key.clone(),
             state: OutboxState::Ready,
             attempts: 0,
+            possibly_repeated: false,
             first_attempt_at: None,
             not_before: at,
             last_error: None,
@@ -331,7 +334,14 @@ impl State {
         Ok(Outcome::Applied(id.get()))
     }
 
-    fn claim_send(&mut self, lease: &Lease, at: Timestamp, outbox: OutboxId, claim: Claim) -> Step {
+    fn claim_send(
+        &mut self,
+        lease: &Lease,
+        at: Timestamp,
+        outbox: OutboxId,
+        claim: Claim,
+        possibly_repeated: bool,
+    ) -> Step {
         if claim.epoch != lease.epoch {
             return Err(FENCED);
         }
@@ -343,6 +353,7 @@ impl State {
         message.claim = Some(claim);
         message.row.state = OutboxState::Sending;
         message.row.attempts += 1;
+        message.row.possibly_repeated |= possibly_repeated;
         message.row.first_attempt_at.get_or_insert(at);
         Ok(Outcome::Applied(0))
     }

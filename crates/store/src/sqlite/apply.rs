@@ -125,7 +125,9 @@ impl Scope<'_> {
             }
             Op::ParkTurn { turn, notice } => self.park_turn(*turn, notice.as_ref()),
             Op::Enqueue { reply } => self.enqueue(reply, None),
-            Op::ClaimSend { outbox, claim } => self.claim_send(*outbox, *claim),
+            Op::ClaimSend { outbox, claim, possibly_repeated } => {
+                self.claim_send(*outbox, *claim, *possibly_repeated)
+            }
             Op::SettleSend { outbox, claim, result } => self.settle_send(*outbox, *claim, result),
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),

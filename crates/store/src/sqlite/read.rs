@@ -180,6 +180,7 @@ pub(super) fn outbox_row(row: &Row<'_>) -> Result<OutboxRow> {
         key: IdempotencyKey::new(row.get::<_, String>(5)?),
         state: named(row, 6, outbox_state)?,
         attempts: row.get(7)?,
+        possibly_repeated: row.get(14)?,
         first_attempt_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
         not_before: time(row, 9)?,
         last_error: row.get(10)?,

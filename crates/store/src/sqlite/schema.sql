@@ -118,6 +118,7 @@ CREATE TABLE outbox (
     epoch            INTEGER,                       -- with generation: the claim while it is sending
     generation       INTEGER,
     attempts         INTEGER NOT NULL DEFAULT 0,
+    possibly_repeated INTEGER NOT NULL DEFAULT 0 CHECK (possibly_repeated IN (0, 1)),
     first_attempt_at INTEGER,
     not_before       INTEGER NOT NULL,
     last_error       TEXT,

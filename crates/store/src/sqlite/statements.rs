@@ -88,7 +88,7 @@ pub(super) const OUTBOX_INSERT: &str = "
 pub(super) const OUTBOX_CLAIM: &str = "
     UPDATE outbox
     SET state = 'sending', epoch = ?3, generation = ?4, attempts = attempts + 1,
-        first_attempt_at = coalesce(first_attempt_at, ?5)
+        first_attempt_at = coalesce(first_attempt_at, ?5), possibly_repeated = possibly_repeated OR ?6
     WHERE id = ?1 AND account = ?2 AND state IN ('ready', 'unknown')";
 pub(super) const OUTBOX_HELD_BY: &str = "
     SELECT 1 FROM outbox
@@ -239,7 +239,8 @@ macro_rules! outbox_columns {
     () => {
         "SELECT outbox.id, account.name, outbox.conversation, outbox.turn, outbox.outbound,
                 outbox.idempotency_key, outbox.state, outbox.attempts, outbox.first_attempt_at,
-                outbox.not_before, outbox.last_error, outbox.message_id, outbox.created_at, outbox.sent_at
+                outbox.not_before, outbox.last_error, outbox.message_id, outbox.created_at, outbox.sent_at,
+                outbox.possibly_repeated
          FROM outbox JOIN account ON account.id = outbox.account "
     };
 }

@@ -44,7 +44,7 @@ fn resume(turn: i64, attempt: u32, claim: Claim) -> Op {
 }
 
 fn send(outbox: i64, claim: Claim) -> Op {
-    Op::ClaimSend { outbox: OutboxId::new(outbox), claim }
+    Op::ClaimSend { outbox: OutboxId::new(outbox), claim, possibly_repeated: false }
 }
 
 fn settle(outbox: i64, claim: Claim, result: usize) -> Op {

@@ -179,7 +179,9 @@ impl Made {
                 notice: notice.map(|(conversation, key)| reply(conversation, key)),
             },
             Act::Enqueue { conversation, key } => Op::Enqueue { reply: reply(*conversation, *key) },
-            Act::ClaimSend { back, claim: by } => Op::ClaimSend { outbox: outbox(back), claim: claim(by) },
+            Act::ClaimSend { back, claim: by } => {
+                Op::ClaimSend { outbox: outbox(back), claim: claim(by), possibly_repeated: back % 3 == 1 }
+            }
             Act::SettleSend { back, claim: by, result } => {
                 Op::SettleSend { outbox: outbox(back), claim: claim(by), result: result.clone() }
             }

@@ -30,10 +30,16 @@ impl Scope<'_> {
         Ok(Outcome::Applied(id))
     }
 
-    pub(super) fn claim_send(&mut self, outbox: OutboxId, claim: Claim) -> Step {
+    pub(super) fn claim_send(&mut self, outbox: OutboxId, claim: Claim, possibly_repeated: bool) -> Step {
         let generation = self.own_claim(claim)?;
-        let row =
-            params![outbox.get(), self.lease.account, claim.epoch.get(), generation, self.at.as_millis()];
+        let row = params![
+            outbox.get(),
+            self.lease.account,
+            claim.epoch.get(),
+            generation,
+            self.at.as_millis(),
+            possibly_repeated
+        ];
         match self.conn.run(sql::OUTBOX_CLAIM, row)? {
             0 => Err(Stop::Not(Outcome::Conflict)),
             _ => Ok(Outcome::Applied(0)),
