@@ -33,7 +33,9 @@ fn ids(answer: &Value, list: &str) -> Vec<i64> {
 fn everything_that_happened_to_a_message_can_be_listed() {
     let (simulator, _server, apps, settings, mut process) = started("0s");
     for n in 0..7 {
-        let text = format!("message {n}\nwith a \u{1b}[31mcolour and many more words than anybody wants to see in a table");
+        let text = format!(
+            "message {n}\nwith a \u{1b}[31mcolour and many more words than anybody wants to see in a table"
+        );
         simulator.push(&apps[0].app_id, Push::direct("oc_alice", "ou_alice", text.as_str())).unwrap();
     }
     simulator.push(&apps[1].app_id, Push::direct("oc_bob", "ou_bob", "hello")).unwrap();
@@ -43,11 +45,15 @@ fn everything_that_happened_to_a_message_can_be_listed() {
         sent["messages"].as_array().is_some_and(|sent| sent.len() == 8)
     });
     let sessions = process.get("/v1/sessions");
-    let named: Vec<_> = sessions["sessions"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap()).collect();
+    let named: Vec<_> =
+        sessions["sessions"].as_array().unwrap().iter().map(|s| s["id"].as_str().unwrap()).collect();
     assert_eq!(named.len(), 3);
     assert!(named[2] == "feishu:a0~oc_alice", "the latest last: {named:?}");
     let alice = process.get("/v1/sessions/feishu:a0~oc_alice?entries=4");
-    assert_eq!((&alice["received"], &alice["answered"], &alice["state"]), (&json!(7), &json!(7), &json!("idle")));
+    assert_eq!(
+        (&alice["received"], &alice["answered"], &alice["state"]),
+        (&json!(7), &json!(7), &json!("idle"))
+    );
     assert_eq!((alice["transcript"].as_array().unwrap().len(), &alice["entries"]), (4, &json!(14)));
 
     // In pages of three, newest first, without a gap and without a row twice.
@@ -65,15 +71,24 @@ fn everything_that_happened_to_a_message_can_be_listed() {
     assert_eq!(dropped["messages"][0]["reason"], json!("not_mentioned"));
     let id = &dropped["messages"][0]["id"];
     let row = process.get(&format!("/v1/inbox/{id}"));
-    assert!(row["raw_bytes"].as_u64().unwrap() > 100 && row["facts"]["sender"]["ids"][0] == "ou_bob", "{row}");
+    assert!(
+        row["raw_bytes"].as_u64().unwrap() > 100 && row["facts"]["sender"]["ids"][0] == "ou_bob",
+        "{row}"
+    );
 
     // The same on the command line.
     let (code, table) = settings.command(&["session", "list"]);
-    assert!(code == Some(0) && table.starts_with("SESSION") && table.contains("feishu:a0~oc_alice"), "{table}");
+    assert!(
+        code == Some(0) && table.starts_with("SESSION") && table.contains("feishu:a0~oc_alice"),
+        "{table}"
+    );
     let (code, table) = settings.command(&["inbox", "list", "--account", "feishu:a0", "--limit", "3"]);
     assert!(code == Some(0) && table.contains("more with --before"), "{table}");
     assert!(!table.contains('\u{1b}') && table.lines().all(|line| line.chars().count() < 140), "{table}");
-    assert!(table.lines().nth(1).unwrap().contains("message 6 with a ·[31m") && table.contains('…'), "{table}");
+    assert!(
+        table.lines().nth(1).unwrap().contains("message 6 with a ·[31m") && table.contains('…'),
+        "{table}"
+    );
     let (code, table) = settings.command(&["inbox", "list", "--state", "held"]);
     assert_eq!((code, table.as_str()), (Some(0), "no messages\n"));
     let (code, shown) = settings.command(&["session", "show", "feishu:a0~oc_alice", "--entries", "2"]);
@@ -144,7 +159,8 @@ fn a_mutating_request_is_in_the_log_with_its_id_and_without_its_query() {
         .filter(|line| line["message"] == "request")
         .collect();
     assert_eq!(requests.len(), 2, "only what changes something, at this level: {requests:#?}");
-    let expected = [(first, "/v1/accounts/feishu:a1/probe", 202), (second, "/v1/accounts/feishu:nobody/stop", 404)];
+    let expected =
+        [(first, "/v1/accounts/feishu:a1/probe", 202), (second, "/v1/accounts/feishu:nobody/stop", 404)];
     for (line, (id, path, status)) in requests.iter().zip(expected) {
         assert_eq!((&line["level"], &line["actor"]), (&json!("INFO"), &json!("admin")), "{line}");
         assert_eq!((&line["request"], &line["method"]), (&json!(id), &json!("POST")), "{line}");
@@ -191,15 +207,16 @@ fn a_thousand_slow_clients_are_noticed_by_nobody_f085() {
     endless.set_read_timeout(Some(10 * SECOND)).unwrap();
     endless.write_all(head.as_bytes()).unwrap();
     let chunk = [format!("{:x}\r\n", 1 << 16).into_bytes(), vec![b' '; 1 << 16], b"\r\n".to_vec()].concat();
-    let mut sent = 0_usize;
-    while sent < 1 << 30 && endless.write_all(&chunk).is_ok() {
+    let (began, mut sent) = (Instant::now(), 0_usize);
+    while endless.write_all(&chunk).is_ok() {
         sent += chunk.len();
+        assert!(began.elapsed() < 5 * SECOND, "{sent} bytes were taken, and the connection is still there");
     }
-    let mut answer = Vec::new();
-    drop(endless.read_to_end(&mut answer));
-    assert!(sent < 32 << 20, "{sent} bytes were taken");
+    let ended = began.elapsed();
     let grown = process.resident_kib().saturating_sub(before);
-    println!("1,000 slow clients: slowest answer {slowest:?}, {grown} KiB more, {sent} bytes of an endless body taken");
+    println!(
+        "1,000 slow clients: slowest answer {slowest:?}, {grown} KiB more, an endless body ended after {ended:?}"
+    );
     assert!(slowest < Duration::from_millis(250), "{slowest:?}");
     assert!(grown < 32 * 1024, "{grown} KiB");
     for app in &apps {

@@ -14,6 +14,8 @@ mod faults;
 mod panics;
 mod refusals;
 mod reload;
+mod reload_file;
+mod scenarios;
 mod secrets;
 mod sockets;
 mod workspace;

@@ -89,7 +89,13 @@ fn two_hundred_refusals_of_each_kind_and_then_ready_within_the_cap() {
     for refusal in refusals() {
         let took = in_virtual_time(refuse(&refusal));
         let cap = cap(refusal.class);
-        println!("{:40} {:12} {:>10} s {:>12.1} s", refusal.name, refusal.class, cap.as_secs(), took.as_secs_f64());
+        println!(
+            "{:40} {:12} {:>10} s {:>12.1} s",
+            refusal.name,
+            refusal.class,
+            cap.as_secs(),
+            took.as_secs_f64()
+        );
         assert!(took <= cap + SECOND, "{}: {took:?}", refusal.name);
     }
 }
@@ -103,7 +109,11 @@ async fn refuse(refusal: &Refusal) -> Duration {
     let longest = (cap(refusal.class) + refusal.takes + SECOND) * REFUSALS;
     let attempts = |w: &World| {
         let counters = w.simulator.counters(w.app(0)).unwrap();
-        if matches!(refusal.fault, Fault::Handshake(_)) { counters.handshakes } else { counters.endpoint_calls }
+        if matches!(refusal.fault, Fault::Handshake(_)) {
+            counters.handshakes
+        } else {
+            counters.endpoint_calls
+        }
     };
     let step = Duration::from_millis(200);
     world.until_every(step, refusal.name, longest, |w| attempts(w) >= u64::from(REFUSALS)).await;
@@ -122,7 +132,11 @@ async fn refuse(refusal: &Refusal) -> Duration {
         })
         .await;
     assert_eq!(world.status(0).generation.get(), 1, "the same actor all the time");
-    assert_eq!(world.simulator.counters(world.app(1)).unwrap().opened, 1, "the other account noticed nothing");
+    assert_eq!(
+        world.simulator.counters(world.app(1)).unwrap().opened,
+        1,
+        "the other account noticed nothing"
+    );
     world.check().await;
     took
 }

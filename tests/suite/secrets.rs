@@ -48,6 +48,7 @@ struct Run {
 
 #[test]
 fn no_secret_is_printed_logged_served_or_stored_f090() {
+    let began = tokio::time::Instant::now();
     let simulator = Simulator::new(90);
     let apps: Vec<App> = SECRETS
         .iter()
@@ -74,6 +75,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     run.from_start_to_end();
     run.wrong_configurations();
 
+    let ran = began.elapsed();
     let log = fs::read(run.settings.log()).unwrap();
     let lines = log.split(|byte| *byte == b'\n').count();
     run.said.add("the log", log);
@@ -103,11 +105,22 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
         scanner.forbid(kind, text, 12);
     }
     let bytes: usize = run.said.0.iter().map(|(_, text)| text.len()).sum();
-    println!("{} secrets, {lines} log lines, {bytes} bytes searched", handed_out.len() + 4);
+    // What is no secret is found everywhere, so that what is one would be.
+    let mut control = Scanner::default();
+    control.forbid("an account", "feishu:a0", 9);
+    for place in ["the log", "GET /v1/status", "moorline status", "moorline.db", "moorline session list"] {
+        let mut texts = run.said.0.iter().filter(|(of, _)| of.contains(place));
+        assert!(texts.any(|(_, text)| !control.find(text).is_empty()), "{place} was not searched");
+    }
     let mut found = Vec::new();
     for (place, text) in &run.said.0 {
         found.extend(scanner.find(text).into_iter().map(|hit| format!("{place}: {hit}")));
     }
+    println!(
+        "{} secrets, {lines} log lines, {bytes} bytes searched; run {ran:?}, search {:?}",
+        handed_out.len() + 4,
+        began.elapsed() - ran
+    );
     found.truncate(20);
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
@@ -248,7 +261,8 @@ impl Run {
     fn see(&mut self, process: &Process, what: &str) {
         for path in ["/v1/status", "/readyz", "/v1/tree", "/v1/outbox", "/v1/accounts/feishu:a0"] {
             let answer = process.call("GET", path, None);
-            self.said.add(format!("{path} during {what}"), answer.map(|a| a.head + &a.text).unwrap_or_default());
+            self.said
+                .add(format!("{path} during {what}"), answer.map(|a| a.head + &a.text).unwrap_or_default());
         }
     }
 
@@ -261,10 +275,28 @@ impl Run {
     fn requests(&mut self, process: &Process) {
         let session = process.get("/v1/sessions")["sessions"][0]["id"].as_str().unwrap().to_owned();
         let gets = [
-            "/healthz", "/readyz", "/v1/status", "/v1/tree", "/v1/accounts", "/v1/accounts/feishu:a0",
-            "/v1/accounts/feishu:nobody", "/v1/accounts/x", "/v1/sessions", "/v1/sessions?state=idle", "/v1/inbox",
-            "/v1/inbox?limit=500", "/v1/inbox?state=dropped", "/v1/inbox/1", "/v1/inbox/999999", "/v1/inbox/x", "/v1/outbox?limit=500",
-            "/v1/outbox?state=dead", "/v1/outbox/1", "/v1/outbox/x", "/nothing", "/v1/inbox?what=1",
+            "/healthz",
+            "/readyz",
+            "/v1/status",
+            "/v1/tree",
+            "/v1/accounts",
+            "/v1/accounts/feishu:a0",
+            "/v1/accounts/feishu:nobody",
+            "/v1/accounts/x",
+            "/v1/sessions",
+            "/v1/sessions?state=idle",
+            "/v1/inbox",
+            "/v1/inbox?limit=500",
+            "/v1/inbox?state=dropped",
+            "/v1/inbox/1",
+            "/v1/inbox/999999",
+            "/v1/inbox/x",
+            "/v1/outbox?limit=500",
+            "/v1/outbox?state=dead",
+            "/v1/outbox/1",
+            "/v1/outbox/x",
+            "/nothing",
+            "/v1/inbox?what=1",
         ];
         for path in gets {
             self.call(process, "GET", path);
@@ -295,14 +327,28 @@ impl Run {
     /// Every command, for people and for programs.
     fn commands(&mut self) {
         let commands: [&[&str]; 22] = [
-            &["status"], &["tree"], &["account", "list"], &["account", "show", "feishu:a0"],
-            &["account", "show", "feishu:nobody"], &["account", "start", "feishu:a0"], &["account", "probe", "feishu:a1"],
-            &["session", "list"], &["session", "list", "--state", "idle", "--account", "feishu:a0"],
-            &["session", "show", "feishu:a0~oc_alice"], &["session", "show", "x"],
-            &["inbox", "list"], &["inbox", "list", "--state", "held"], &["inbox", "show", "1"], &["inbox", "show", "999999"],
-            &["outbox", "list"], &["outbox", "list", "--state", "sent"], &["outbox", "show", "1"],
-            &["send", "feishu:a0", "oc_alice", "by hand"], &["send", "feishu:nobody", "oc_alice", "by hand"],
-            &["check"], &["no-such-command"],
+            &["status"],
+            &["tree"],
+            &["account", "list"],
+            &["account", "show", "feishu:a0"],
+            &["account", "show", "feishu:nobody"],
+            &["account", "start", "feishu:a0"],
+            &["account", "probe", "feishu:a1"],
+            &["session", "list"],
+            &["session", "list", "--state", "idle", "--account", "feishu:a0"],
+            &["session", "show", "feishu:a0~oc_alice"],
+            &["session", "show", "x"],
+            &["inbox", "list"],
+            &["inbox", "list", "--state", "held"],
+            &["inbox", "show", "1"],
+            &["inbox", "show", "999999"],
+            &["outbox", "list"],
+            &["outbox", "list", "--state", "sent"],
+            &["outbox", "show", "1"],
+            &["send", "feishu:a0", "oc_alice", "by hand"],
+            &["send", "feishu:nobody", "oc_alice", "by hand"],
+            &["check"],
+            &["no-such-command"],
         ];
         for command in commands {
             for json in [false, true] {
@@ -329,9 +375,18 @@ impl Run {
             right.replace("app_secret = \"", "app_secrt = \""),
             right.replace("app_secret = \"", "app_secret = \"\"\napp_secret = \""),
             right.replace(&format!("app_secret = \"{secret}\""), &format!("app_secret = {secret}")),
-            right.replace("[agents.default]", &format!("[network]\nproxy = \"http://operator:{PASSWORD}@@host:port\"\n[agents.default]")),
-            right.replace("[agents.default]", &format!("[network]\nproxy = \"socks5://operator:{PASSWORD}@host:1\"\n[agents.default]")),
-            right.replace("[agents.default]", &format!("[network]\nproxy = [\"http://operator:{PASSWORD}@host:1\"]\n[agents.default]")),
+            right.replace(
+                "[agents.default]",
+                &format!("[network]\nproxy = \"http://operator:{PASSWORD}@@host:port\"\n[agents.default]"),
+            ),
+            right.replace(
+                "[agents.default]",
+                &format!("[network]\nproxy = \"socks5://operator:{PASSWORD}@host:1\"\n[agents.default]"),
+            ),
+            right.replace(
+                "[agents.default]",
+                &format!("[network]\nproxy = [\"http://operator:{PASSWORD}@host:1\"]\n[agents.default]"),
+            ),
         ];
         for (number, text) in variants.into_iter().enumerate() {
             assert_ne!(text, right, "variant {number} changes something");

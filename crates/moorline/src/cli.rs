@@ -18,13 +18,16 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The configuration file that is meant when none is named.
+pub const DEFAULT_CONFIG: &str = "config/moorline.toml";
+
 /// Which Moorline is meant.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
-    /// The configuration file.
-    #[arg(short, long, global = true, value_name = "FILE", default_value = "config/moorline.toml")]
+    /// The configuration file; a demo has its own.
+    #[arg(short, long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     pub config: PathBuf,
-    /// The data directory of the running process; by default the one that the configuration names.
+    /// The data directory; by default the one that the configuration names.
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 }

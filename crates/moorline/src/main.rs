@@ -53,8 +53,8 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Run => run::run(place),
         Command::Check(options) => check::check(place, options, json),
         Command::Demo(demo) => match &demo.action {
-            None => demo::demo(demo.calm),
-            Some(DemoAction::Say { account, text }) => talk(demo::say(account, text, json)),
+            None => demo::demo(place, demo.calm),
+            Some(DemoAction::Say { account, text }) => talk(demo::say(place, account, text, json)),
         },
         Command::Status => talk(commands::status(place, json)),
         Command::Tree => talk(commands::tree(place, json)),

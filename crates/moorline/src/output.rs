@@ -18,6 +18,12 @@ pub fn json(value: &Value) -> Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
+/// Tells on standard error what a person who waits may want to know.
+pub fn note(text: &str) {
+    // There is nowhere left to report that standard error is closed.
+    drop(writeln!(io::stderr(), "{text}"));
+}
+
 /// Tells on standard error what went wrong.
 pub fn complain(error: &anyhow::Error) {
     // There is nowhere left to report that standard error is closed.

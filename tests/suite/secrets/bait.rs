@@ -6,8 +6,11 @@ use moorline_simulator::feishu::{Answer, ConfigShape, Cut, Fault, HandshakeFault
 use serde_json::json;
 
 /// Tickets in addresses that cannot be connected to: they end up in errors, which must not show them.
-pub(super) const TICKETS: [&str; 3] =
-    ["1badadd2e550f1badadd2e550f1badad", "2badadd2e550f2badadd2e550f2badad", "3badadd2e550f3badadd2e550f3badad"];
+pub(super) const TICKETS: [&str; 3] = [
+    "1badadd2e550f1badadd2e550f1badad",
+    "2badadd2e550f2badadd2e550f2badad",
+    "3badadd2e550f3badadd2e550f3badad",
+];
 
 fn address(origin: &str, ticket: &str) -> Fault {
     Fault::EndpointUrl(format!("{origin}/ws/v2?device_id=1&access_key={ticket}&service_id=1&ticket={ticket}"))
@@ -70,8 +73,21 @@ pub(super) fn cuts() -> Vec<Cut> {
 pub(super) fn frames() -> Vec<OddFrame> {
     use OddFrame::*;
     vec![
-        Truncated, MissingRequired, WrongWireType, Text, Empty, UnknownMethod, UnknownType, ServerPing, NotJson, NoHeader,
-        SumZero, SeqBeyondSum, SumChanges, SumNotNumber, Oversized(2 << 20),
+        Truncated,
+        MissingRequired,
+        WrongWireType,
+        Text,
+        Empty,
+        UnknownMethod,
+        UnknownType,
+        ServerPing,
+        NotJson,
+        NoHeader,
+        SumZero,
+        SeqBeyondSum,
+        SumChanges,
+        SumNotNumber,
+        Oversized(2 << 20),
     ]
 }
 

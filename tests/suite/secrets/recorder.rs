@@ -97,7 +97,8 @@ impl Shared {
             return self.relay(client, platform);
         };
         let is_allowed = text.to_ascii_lowercase().contains("proxy-authorization: basic ");
-        let refused = self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let refused =
+            self.refusals.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
         if refused.is_ok() || !is_allowed {
             return client.write_all(
                 b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"x\"\r\ncontent-length: 0\r\n\r\n",

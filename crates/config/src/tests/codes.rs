@@ -161,6 +161,11 @@ const ROWS: &[(&str, &[&str])] = &[
         &[],
     ),
     (
+        "access.direct = \"allowlist\"\n[channels.feishu.accounts.z]\napp_id = \"b\"\napp_secret = { env = \"SECRET\" }\n\
+         [channels.feishu.access]\nusers = [\"ou_1\"]",
+        &[],
+    ),
+    (
         "[channels.feishu.access]\nusers = [\"ou_1\"]",
         &[
             "f:7:9: warning: channels.feishu.access.users: is ignored: direct is \"allow\", and only \"allowlist\" asks \

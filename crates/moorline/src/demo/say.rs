@@ -8,6 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::cli::Place;
 use crate::client::{Client, running};
 use crate::exit::{Code, Failed};
 use crate::output::{self, span};
@@ -18,21 +19,30 @@ const DATA_DIR: &str = "data/demo";
 /// How long to wait for the reply: an account that is being tortured needs up to a minute to come back.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Before whoever waits is told why it may take long.
+const TELL_AFTER: Duration = Duration::from_secs(2);
+
 /// Writes `text` to `account` and prints what comes back.
 ///
 /// # Errors
 /// When no demo runs, there is no such account, or no reply comes in time.
-pub async fn say(account: &str, text: &str, as_json: bool) -> Result<Code> {
-    let run = running(Path::new(DATA_DIR))
+pub async fn say(place: &Place, account: &str, text: &str, as_json: bool) -> Result<Code> {
+    if text.trim().is_empty() {
+        return Err(Failed::new(Code::Usage, "there is nothing to say: a bot answers text only").into());
+    }
+    let dir = place.data_dir.as_deref().unwrap_or(Path::new(DATA_DIR));
+    let run = running(dir)
         .map_err(|_| Failed::new(Code::Unreachable, "no demo is running: start one with `moorline demo`"))?;
     let control = run.simulator.ok_or_else(|| Failed::new(Code::Unreachable, "what runs here is no demo"))?;
     let simulator = Client::open(control);
     let name = account.trim_start_matches("feishu:");
     let app = app_of(&simulator, name).await?;
-    let push = json!({ "chat_id": "oc_you", "user": "ou_you", "text": text });
+    // A chat of its own: the reply cannot be taken for that of somebody who says the same at the same time.
+    let chat = format!("oc_you_{:08x}", fastrand::u32(..));
+    let push = json!({ "chat_id": chat, "user": "ou_you", "text": text });
     let began = Instant::now();
-    let pushed = simulator.expect(Method::POST, &format!("/_simulator/apps/{app}/push"), Some(&push)).await?;
-    let reply = reply_to(&simulator, &app, &pushed, text, began).await?;
+    simulator.expect(Method::POST, &format!("/_simulator/apps/{app}/push"), Some(&push)).await?;
+    let reply = reply_in(&simulator, &chat, name, began).await?;
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     if as_json {
         output::json(&json!({ "account": account, "said": text, "reply": reply["text"], "after_ms": took }))?;
@@ -64,34 +74,23 @@ async fn app_of(simulator: &Client, name: &str) -> Result<String> {
     }
 }
 
-/// The first message that became visible in our chat after the push, with the pushed text in it.
-async fn reply_to(
-    simulator: &Client,
-    app: &str,
-    pushed: &Value,
-    text: &str,
-    began: Instant,
-) -> Result<Value> {
+/// The first message of the bot in the chat.
+async fn reply_in(simulator: &Client, chat: &str, name: &str, began: Instant) -> Result<Value> {
+    let mut told = false;
     loop {
         let state = simulator.expect(Method::GET, "/_simulator/state", None).await?;
-        let events = state["events"].as_array().cloned().unwrap_or_default();
-        let pushed_at = events.iter().find(|event| event["event_id"] == pushed["event_id"]);
-        let pushed_at = pushed_at.and_then(|event| event["pushed_at"].as_str()).unwrap_or_default();
         let visible = state["visible"].as_array().cloned().unwrap_or_default();
-        let reply = visible.into_iter().find(|message| {
-            message["app"] == json!(app)
-                && message["chat"] == json!("oc_you")
-                && message["text"].as_str().is_some_and(|reply| reply.contains(text))
-                && message["at"].as_str().is_some_and(|at| at >= pushed_at)
-        });
-        if let Some(reply) = reply {
+        if let Some(reply) = visible.into_iter().find(|message| message["chat"] == json!(chat)) {
             return Ok(reply);
         }
+        if !told && began.elapsed() > TELL_AFTER {
+            told = true;
+            output::note(&format!(
+                "{name} has not answered yet: it may be stopped or reconnecting, `moorline --data-dir {DATA_DIR} status` says"
+            ));
+        }
         if began.elapsed() > PATIENCE {
-            let message = format!(
-                "no reply within {} s; `moorline --data-dir {DATA_DIR} status` says why",
-                PATIENCE.as_secs()
-            );
+            let message = format!("no reply within {} s", PATIENCE.as_secs());
             return Err(Failed::new(Code::NotHealthy, message).into());
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

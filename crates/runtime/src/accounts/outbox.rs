@@ -287,6 +287,8 @@ fn judge(
     let error = failure.to_string();
     tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, class = %failure.class, attempt = row.attempts + 1, next_in_ms = millis(wait), "not sent: {error}");
     match failure.effect {
+        // This attempt had no effect, but an earlier one may have had.
+        Effect::None if row.state == OutboxState::Unknown => SendResult::Unknown { wait, error },
         Effect::None => SendResult::Retry { wait, error },
         Effect::Unknown => SendResult::Unknown { wait, error },
     }
