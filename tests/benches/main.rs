@@ -26,8 +26,13 @@ fn main() {
     // `cargo bench` passes flags of its own; words are names of benches to run.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benches: [(&str, fn()); 4] =
-        [("start", cold_start), ("latency", latency), ("burst", burst), ("memory", memory)];
+    let benches: [(&str, fn()); 5] = [
+        ("start", cold_start),
+        ("latency", latency),
+        ("burst", burst),
+        ("reload", reload),
+        ("memory", memory),
+    ];
     for (name, bench) in benches {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {
             bench();
@@ -179,6 +184,44 @@ fn burst() {
             deliveries
         ),
     );
+}
+
+/// A reload that changes one of a thousand accounts, from the request to its answer.
+fn reload() {
+    let bench = Bench::new(1_000);
+    let mut process = bench.settings.start();
+    process.ready(120 * SECOND);
+    pause(2 * SECOND);
+    let device = |app: &App| {
+        let connections = bench.simulator.connections(&app.app_id).unwrap();
+        connections.first().map(|connection| connection.device_id.clone())
+    };
+    let mut times: Vec<Duration> = (0..5)
+        .map(|round| {
+            let before: Vec<_> = bench.apps.iter().map(device).collect();
+            let (changed, secret) = (&bench.apps[100 + round], format!("rotated-{round}"));
+            let bot = NewApp::named("Bot").with_credentials(changed.app_id.as_str(), secret.as_str());
+            bench.simulator.add_app(bot);
+            let text = std::fs::read_to_string(bench.settings.file()).unwrap();
+            std::fs::write(bench.settings.file(), text.replace(&changed.app_secret, &secret)).unwrap();
+            let began = Instant::now();
+            let answer = process.call("POST", "/v1/reload", None).unwrap();
+            let took = began.elapsed();
+            assert_eq!(answer.json()["reconnected"].as_array().map(Vec::len), Some(1), "{}", answer.text);
+            process.ready(10 * SECOND);
+            let after: Vec<_> = bench.apps.iter().map(device).collect();
+            let touched = before.iter().zip(&after).filter(|(before, after)| before != after).count();
+            assert_eq!(touched, 1, "no other socket was touched");
+            took
+        })
+        .collect();
+    times.sort();
+    report(
+        "reload of 1 of 1,000 accounts",
+        "aim < 150 ms, no other socket touched",
+        &format!("median {}, worst {}", ms(times[2]), ms(times[4])),
+    );
+    assert!(process.terminate(30 * SECOND).success());
 }
 
 /// Resident memory with idle accounts.

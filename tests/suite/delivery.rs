@@ -265,3 +265,75 @@ fn a_crash_during_a_turn_is_resumed_after_channel_ready_and_answered_once_f064_g
         world.check().await;
     });
 }
+
+#[test]
+fn a_long_turn_shows_that_it_is_under_way_and_a_short_one_does_not_f048() {
+    in_virtual_time(async {
+        for (delay, shown) in [("200ms", 0), ("5s", 1)] {
+            let world = settled(Setup { agent_delay: delay, ..Setup::default() }).await;
+            world.say(0, "alice", "think");
+            tokio::time::sleep(3 * SECOND).await;
+            let typing = world.simulator.read_ledger(|ledger| ledger.typing().count());
+            assert_eq!(typing, shown, "{delay}: while it runs");
+            world.until("answered", 5 * SECOND, |w| w.copies("alice", "think") == 1).await;
+            tokio::time::sleep(2 * SECOND).await;
+            assert_eq!(
+                world.simulator.read_ledger(|ledger| ledger.typing().count()),
+                0,
+                "{delay}: afterwards"
+            );
+            world.check().await;
+        }
+    });
+}
+
+#[test]
+fn a_sign_of_typing_that_fails_or_hangs_delays_no_answer_f048() {
+    in_virtual_time(async {
+        for answer in [Answer::Hang, Answer::Status(500), Answer::Code { status: 400, code: 231_001 }] {
+            let world = settled(Setup { agent_delay: "5s", ..Setup::default() }).await;
+            world.simulator.set_fault(world.app(0), Fault::Reaction(answer), Times::UntilCleared).unwrap();
+            world.say(0, "alice", "think");
+            let took = world.until("answered", 6 * SECOND, |w| w.copies("alice", "think") == 1).await;
+            assert!(took <= 5 * SECOND + Duration::from_millis(50), "{took:?}");
+            world.check().await;
+        }
+    });
+}
+
+#[test]
+fn a_crash_leaves_no_sign_of_typing_behind_once_the_turn_is_resumed() {
+    in_virtual_time(async {
+        let mut world = settled(Setup { agent_delay: "5s", ..Setup::default() }).await;
+        world.say(0, "alice", "think");
+        tokio::time::sleep(3 * SECOND).await;
+        assert_eq!(world.simulator.read_ledger(|ledger| ledger.typing().count()), 1);
+        world.crash().await;
+        world.boot().await;
+        world.until("answered", 10 * SECOND, |w| w.copies("alice", "think") == 1).await;
+        tokio::time::sleep(2 * SECOND).await;
+        assert_eq!(world.simulator.read_ledger(|ledger| ledger.typing().count()), 0);
+        world.check().await;
+    });
+}
+
+#[test]
+fn a_revoked_token_costs_one_refresh_and_no_failed_send_f008() {
+    in_virtual_time(async {
+        let world = settled(Setup::default()).await;
+        world.say(0, "warm", "up");
+        world.until("answered", SECOND, |w| w.copies("warm", "up") == 1).await;
+        let before = world.simulator.counters(world.app(0)).unwrap().token_requests;
+        world.simulator.revoke_tokens(world.app(0)).unwrap();
+        for n in 0..50 {
+            world.say(0, &format!("u{n}"), "hello");
+        }
+        let all = |w: &World| (0..50).all(|n| w.copies(&format!("u{n}"), "hello") == 1);
+        world.until("all answered", 2 * SECOND, all).await;
+        let after = world.simulator.counters(world.app(0)).unwrap().token_requests;
+        assert_eq!(after - before, 1, "fifty sends, one refresh");
+        let counts = world.handle.account(&world.id(0)).await.unwrap().counts;
+        assert_eq!((counts.outbox, counts.dead), (0, 0));
+        world.check().await;
+    });
+}

@@ -69,10 +69,10 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     // Both formats of the log, with the proxy and without.
     let proxy = format!("http://operator:{PASSWORD}@{}", run.recorder.address());
     run.configure("format = \"json\"\nfilter = \"trace\"", Some(&proxy));
-    run.from_start_to_end();
+    run.one_life();
     assert!(run.recorder.tunnels() > 0, "the proxy was used");
     run.configure("format = \"pretty\"\nfilter = \"debug\"", None);
-    run.from_start_to_end();
+    run.one_life();
     run.wrong_configurations();
 
     let ran = began.elapsed();
@@ -144,7 +144,7 @@ impl Run {
         fs::write(self.settings.file(), text).unwrap();
     }
 
-    fn from_start_to_end(&mut self) {
+    fn one_life(&mut self) {
         // What goes wrong before anything works.
         let environment = BTreeMap::from([("CANARY".to_owned(), SECRETS[1].to_owned())]);
         self.simulator.set_fault(&self.apps[0].app_id, bait::endpoint(503), Times::Count(1)).unwrap();

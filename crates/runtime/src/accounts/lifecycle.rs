@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use moorline_core::{AccountState, BlockReason, Cause, Failure, Monotonic, RetryPolicy};
+use moorline_core::{AccountState, BlockReason, Cause, Failure, FailureClass, Monotonic, RetryPolicy};
 
 /// Where the connection stands and what the next failure will cost.
 #[derive(Debug)]
@@ -11,6 +11,8 @@ pub(crate) struct Lifecycle {
     /// Counts failures for the back-off; starts over only after `reset_after` in Ready, so that a flapping
     /// connection backs off although it succeeds now and then (F-003).
     failures: u32,
+    /// The same for conflicts, which have a scale of their own: the first one waits a minute, whatever came before it.
+    conflicts: u32,
     /// Attempts since the connection was last ready.
     attempts: u32,
     ready_since: Option<Monotonic>,
@@ -47,7 +49,7 @@ impl Lifecycle {
     /// A life that begins in `state`, which has lasted since `down_since`: [`AccountState::Connecting`] for the first
     /// one, else whatever the end of the life before has left the account in.
     pub(crate) fn new(state: AccountState, down_since: Monotonic) -> Self {
-        Self { state, failures: 0, attempts: 0, ready_since: None, down_since }
+        Self { state, failures: 0, conflicts: 0, attempts: 0, ready_since: None, down_since }
     }
 
     pub(crate) fn state(&self) -> AccountState {
@@ -82,17 +84,20 @@ impl Lifecycle {
         if let Some(since) = self.ready_since.take() {
             self.down_since = now;
             if now - since >= policy.transient.reset_after {
-                self.failures = 0;
+                (self.failures, self.conflicts) = (0, 0);
             }
         }
-        self.failures = self.failures.saturating_add(1);
+        let count =
+            if failure.class == FailureClass::Conflict { &mut self.conflicts } else { &mut self.failures };
+        *count = count.saturating_add(1);
+        let count = *count;
         let blocked = BlockReason::of(failure.class);
         self.state = if blocked.is_some() { AccountState::Blocked } else { AccountState::Reconnecting };
         Setback {
             state: self.state,
             cause: Cause::from(failure),
             blocked,
-            wait: policy.delay(failure, self.failures, unit),
+            wait: policy.delay(failure, count, unit),
             attempt: self.attempts.saturating_add(1),
         }
     }
@@ -100,8 +105,6 @@ impl Lifecycle {
 
 #[cfg(test)]
 mod tests {
-    use moorline_core::FailureClass;
-
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy::STANDARD;
@@ -152,6 +155,17 @@ mod tests {
         assert_eq!(life.failed(&lost(), &POLICY, at(160), 1.0).wait, Duration::from_secs(1));
         life.alive(at(200));
         assert_eq!(life.failed(&lost(), &POLICY, at(259), 1.0).wait, Duration::from_secs(2));
+    }
+
+    #[test]
+    fn the_first_conflict_waits_a_minute_whatever_came_before_it() {
+        let mut life = Lifecycle::new(AccountState::Connecting, at(0));
+        let conflict = Failure::new(FailureClass::Conflict, "somebody else");
+        let mut wait = |failure: &Failure| life.failed(failure, &POLICY, at(0), 1.0).wait.as_secs();
+        assert_eq!(
+            [wait(&lost()), wait(&lost()), wait(&conflict), wait(&conflict), wait(&lost())],
+            [1, 2, 60, 120, 4]
+        );
     }
 
     #[test]

@@ -145,8 +145,8 @@ fn a_page_is_quick_however_few_rows_match_in_however_many() {
             assert_eq!(found.len(), count, "{filter:?}");
         }
     }
-    println!("slowest page of 200,000 rows: {slowest:?}");
-    assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    // About 10 ms; a list that went through a table would take longer than this.
+    assert!(slowest < Duration::from_millis(250), "{slowest:?}");
 }
 
 /// A page looks at so many rows and no more, and says where it stopped.
