@@ -26,6 +26,7 @@ check: lint ## format and lints
 
 lint: ## clippy, warnings are errors
 	cargo clippy $(CI) --all-targets -- -D warnings
+	cargo clippy --profile ci -p moorline-tests --test interop -- -D warnings
 
 format: ## rustfmt
 	cargo fmt --all
