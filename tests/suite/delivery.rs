@@ -181,6 +181,10 @@ fn sending_goes_on_while_the_socket_is_down_and_receiving_while_tokens_are_f008_
         world
             .until("sent", 80 * SECOND, |w| (0..3).all(|n| w.copies("bob", &format!("no token {n}")) == 1))
             .await;
+        let texts: Vec<String> = world.simulator.read_ledger(|ledger| {
+            ledger.visible_in(&chat_of("bob")).map(|message| message.text.clone()).collect()
+        });
+        assert_eq!(texts, ["no token 0", "no token 1", "no token 2"], "in order, once each");
         world.check().await;
     });
 }
