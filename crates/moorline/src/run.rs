@@ -48,7 +48,8 @@ pub fn serve(
     mut children: Vec<ChildFactory>,
 ) -> Result<Code> {
     moorline_supervision::install_panic_hook();
-    let config = &settings.config;
+    // Handed over whole below: a thousand accounts are not kept twice.
+    let Settings { config, plans, .. } = settings;
     let directory = DataDir::open(&config.data_dir).map_err(refused)?;
     let listener = Admin::bind(&config.admin).map_err(|error| {
         Failed::new(Code::BadConfiguration, format!("{error:#}; change admin.listen or end who uses it"))
@@ -75,10 +76,11 @@ pub fn serve(
             simulator,
         };
         run_file.write(&data_dir).context("run.json could not be written")?;
+        let accounts = config.accounts.len();
         let transport = Transport::new(network_options(&config.network)?)?;
         let runtime = Runtime::start(Options {
-            config: settings.config.clone(),
-            plans: settings.plans.clone(),
+            config,
+            plans,
             store: Arc::clone(&store) as Arc<dyn Store>,
             network: transport.network(),
             clock,
@@ -91,7 +93,7 @@ pub fn serve(
         .await?;
         run_file.phase = Phase::Running;
         run_file.write(&data_dir).context("run.json could not be written")?;
-        tracing::info!(%address, pid = run_file.pid, accounts = settings.config.accounts.len(), data_dir = %data_dir.display(), "started");
+        tracing::info!(%address, pid = run_file.pid, accounts, data_dir = %data_dir.display(), "started");
         let code = wait(&runtime).await?;
         run_file.phase = Phase::Stopping;
         // Only the command line's patience depends on it.

@@ -105,9 +105,9 @@ impl Runtime {
             accounts: AccountDirectory::default(),
             draining: Cell::new(false),
             stopped: RefCell::default(),
-            settings: RefCell::new(Rc::new(Settings::new(config.clone()))),
+            settings: RefCell::new(Rc::new(Settings::new(config))),
         });
-        add_accounts(&services, &config, plans, &epochs)?;
+        add_accounts(&services, &services.settings().config, plans, &epochs)?;
         let handle = Handle {
             version,
             boot,
