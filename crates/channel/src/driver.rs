@@ -59,12 +59,14 @@ pub enum Ended {
 
 /// Runs one connection from its first call to its end. Dropping the future ends the connection at once: the socket
 /// and every call are part of it, so the old connection is proven gone when this has returned or was dropped.
+///
+/// Outputs are boxed, because a channel keeps room for thirty-two of them however idle it is.
 pub async fn drive(
     connector: Box<dyn Connector>,
     network: Network,
     clock: Arc<dyn Clock>,
     mut commands: mpsc::Receiver<Command>,
-    outputs: mpsc::Sender<Output>,
+    outputs: mpsc::Sender<Box<Output>>,
 ) -> Ended {
     let mut driver = Driver {
         connector,
@@ -118,7 +120,7 @@ struct Driver {
     connector: Box<dyn Connector>,
     network: Network,
     clock: Arc<dyn Clock>,
-    outputs: mpsc::Sender<Output>,
+    outputs: mpsc::Sender<Box<Output>>,
     link: Link,
     outgoing: VecDeque<Message>,
     calls: FuturesUnordered<LocalBoxFuture<'static, Event>>,
@@ -238,7 +240,7 @@ impl Driver {
             }
             _ => {}
         }
-        if self.outputs.send(output).await.is_err() {
+        if self.outputs.send(Box::new(output)).await.is_err() {
             self.ended.get_or_insert(Ended::Stopped);
         }
     }

@@ -151,7 +151,7 @@ struct Peer {
     to_us: mpsc::UnboundedSender<Message>,
     from_us: mpsc::UnboundedReceiver<Message>,
     commands: mpsc::Sender<Command>,
-    outputs: mpsc::Receiver<Output>,
+    outputs: mpsc::Receiver<Box<Output>>,
     started: tokio::time::Instant,
 }
 

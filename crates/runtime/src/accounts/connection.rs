@@ -137,8 +137,8 @@ impl Connection {
         let (output_tx, outputs) = mpsc::channel(OUTPUTS);
         self.attempt = Some(Attempt { number, commands, open: false });
         let heard = futures_util::stream::unfold(outputs, move |mut outputs| async move {
-            let output = outputs.recv().await?;
-            Some((Said { attempt: number, output }, outputs))
+            let output: Box<Output> = outputs.recv().await?;
+            Some((Said { attempt: number, output: *output }, outputs))
         });
         ctx.add_stream(Box::pin(heard));
         let guard = self.env.in_flight.enter();
