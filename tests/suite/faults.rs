@@ -79,7 +79,8 @@ fn three_accounts_fall_over_in_three_ways_and_nobody_else_notices_f019_f026_f037
     });
 }
 
-fn odd_frames() -> Vec<OddFrame> {
+/// Frames of ordinary size that a client survives without losing its connection.
+pub(super) fn odd_frames() -> Vec<OddFrame> {
     use OddFrame::*;
     vec![
         Truncated,

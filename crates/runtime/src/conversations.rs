@@ -13,14 +13,11 @@ use moorline_store::{Op, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildExited, ChildSpec, Directive, Env};
 
 use crate::bus::{self, AccountChanged};
-use crate::services::Services;
+use crate::services::{STORE_RETRY, Services};
 use conversation::Conversation;
 
 /// Conversations with an actor at the same time; more wait in the store until one of these rests (G12).
 const MAX_ACTIVE: usize = 4_096;
-
-/// How long to wait before a store that refused is asked again.
-const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// After a fault in a conversation, before its work is looked at again.
 const AFTER_FAULT: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@
 //! compare-and-set there. ChannelReady is only the trigger, so a channel that flaps resumes nothing twice (F-064).
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_core::{AccountId, AccountState};
@@ -13,10 +12,7 @@ use moorline_supervision::Env;
 
 use crate::bus::{self, AccountChanged};
 use crate::conversations::Wake;
-use crate::services::Services;
-
-/// How long to wait before a store that refused is asked again.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+use crate::services::{STORE_RETRY, Services};
 
 /// Wakes conversations with interrupted turns when their channel is ready.
 pub(crate) struct SessionRecovery {

@@ -20,6 +20,9 @@ use crate::conversations::Conversations;
 use crate::hosts::Hosts;
 use crate::random::Random;
 
+/// How long to wait before a store that refused is asked again.
+pub(crate) const STORE_RETRY: Duration = Duration::from_secs(1);
+
 /// The process-wide handles. One per runtime, shared by `Rc`: everything here lives on one arbiter.
 pub(crate) struct Services {
     pub(crate) boot: BootId,

@@ -71,24 +71,9 @@ pub(super) fn cuts() -> Vec<Cut> {
 }
 
 pub(super) fn frames() -> Vec<OddFrame> {
-    use OddFrame::*;
-    vec![
-        Truncated,
-        MissingRequired,
-        WrongWireType,
-        Text,
-        Empty,
-        UnknownMethod,
-        UnknownType,
-        ServerPing,
-        NotJson,
-        NoHeader,
-        SumZero,
-        SeqBeyondSum,
-        SumChanges,
-        SumNotNumber,
-        Oversized(2 << 20),
-    ]
+    let mut frames = crate::faults::odd_frames();
+    frames.push(OddFrame::Oversized(2 << 20));
+    frames
 }
 
 pub(super) fn on_calls() -> Vec<Fault> {

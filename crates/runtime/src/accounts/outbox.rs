@@ -18,13 +18,10 @@ use moorline_supervision::Env;
 use super::call::with_token;
 use super::credentials::millis;
 use crate::bus::{self, AccountChanged};
-use crate::services::{Account, Services};
+use crate::services::{Account, STORE_RETRY, Services};
 
 /// Conversations that are sent to at the same time; within one conversation it is one message after the other.
 const PARALLEL: usize = 16;
-
-/// How long to wait before a store that refused is asked again.
-const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// There is something to send. A hint: what is to be sent is in the store.
 #[derive(Debug, Message)]

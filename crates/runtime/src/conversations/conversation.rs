@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::typing::Sign;
 use super::{Conversations, MaySleep, RestNow, Wake};
 use crate::accounts::{Flush, key_of, millis};
-use crate::services::{Account, Services};
+use crate::services::{Account, STORE_RETRY, Services};
 
 /// A turn that ended its actor or the process this often is not tried again (G9, F-069).
 const MAX_ATTEMPTS: u32 = 3;
@@ -26,9 +26,6 @@ const MAX_REFUSALS: u32 = 10;
 
 /// How long an idle conversation keeps its actor.
 const IDLE: Duration = Duration::from_secs(30);
-
-/// How long to wait before a store that refused is asked again.
-const STORE_RETRY: Duration = Duration::from_secs(1);
 
 const PARKED_NOTICE: &str = "Your message could not be answered: its processing failed three times. Please send it again, or ask an operator.";
 const FAILED_NOTICE: &str = "Your message could not be answered. Please send it again later.";
