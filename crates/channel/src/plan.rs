@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use moorline_core::{
     AccountSettings, Attachment, Failure, Finding, Fingerprint, IdempotencyKey, Identity, MessageId,
-    Outbound, Receipt, Schema, Secret,
+    Outbound, Receipt, Schema, Secret, TextLimit,
 };
 
 use crate::connector::Connector;
@@ -175,8 +175,8 @@ pub struct Capabilities {
     pub redelivery: Redelivery,
     /// How long the platform recognises a repeated key; `None` when it knows no keys (G4).
     pub idempotency: Option<Duration>,
-    /// The longest text of one message, in bytes of UTF-8.
-    pub text_limit: usize,
+    /// The longest text of one message; longer ones are sent in parts.
+    pub text_limit: TextLimit,
     /// The most messages a second into one chat.
     pub chat_rate: u32,
 }

@@ -12,6 +12,7 @@ mod pace;
 mod reason;
 mod schema;
 mod secret;
+mod split;
 mod state;
 
 pub use backoff::{Backoff, RetryPolicy};
@@ -29,4 +30,5 @@ pub use pace::TokenBucket;
 pub use reason::{DropReason, HoldReason};
 pub use schema::{AccountSettings, Field, FieldKind, Finding, Schema, Value};
 pub use secret::Secret;
+pub use split::{TextLimit, TextUnit, split};
 pub use state::{AccountState, BlockReason, Cause, Evidence, IdentityState};

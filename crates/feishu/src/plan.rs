@@ -8,7 +8,9 @@ use moorline_channel::{
     Capabilities, Connector, Credentials, Editor, Factory, IdentityProbe, Plan, Redelivery, Resources,
     Sender, Typing,
 };
-use moorline_core::{AccountSettings, Field, FieldKind, Finding, Fingerprint, Schema, Secret};
+use moorline_core::{
+    AccountSettings, Field, FieldKind, Finding, Fingerprint, Schema, Secret, TextLimit, TextUnit,
+};
 
 use crate::app::{App, Base, Rhythm};
 use crate::card::Cards;
@@ -51,8 +53,8 @@ static CAPABILITIES: Capabilities = Capabilities {
     // The platform promises an hour; the last minutes are left to clocks and to requests on their way (protocol
     // §3.4).
     idempotency: Some(Duration::from_secs(55 * 60)),
-    // The platform takes 150 KB of request. Text is JSON in JSON there, in which a quotation mark has four bytes.
-    text_limit: 30_000,
+    // The platform takes 150 KB of request. Text is JSON in JSON there, in which a control character has seven bytes.
+    text_limit: TextLimit { max: 20_000, unit: TextUnit::Bytes },
     // Five, shared by all bots of a group (protocol §3.6).
     chat_rate: 4,
 };

@@ -8,6 +8,7 @@ mod credentials;
 mod identity;
 mod lifecycle;
 mod outbox;
+mod parts;
 
 pub use apply::Applied;
 pub(crate) use apply::Apply;
@@ -16,17 +17,15 @@ pub(crate) use connection::{Connection, Drain, Probe};
 pub(crate) use credentials::{Credentials, millis};
 pub(crate) use identity::{IdentityProbe, ProbeNow};
 pub(crate) use outbox::{Flush, Outbox};
+pub(crate) use parts::parts;
 
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{
-    AccountId, AccountState, ChatId, ConversationId, IdempotencyKey, Outbound, OutboxId, Route,
-};
-use moorline_store::{NewReply, Op, Outcome, Tx};
+use moorline_core::{AccountId, AccountState, ChatId, ConversationId, IdempotencyKey, OutboxId, Route};
+use moorline_store::{Op, Outcome, Tx};
 use moorline_supervision::{ChildExited, Children, Directive, Env};
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use crate::handle::CommandError;
@@ -199,12 +198,10 @@ impl Handler<Enqueue> for Accounts {
                 .get(&message.account)
                 .ok_or_else(|| CommandError::UnknownAccount(message.account.clone()))?;
             let route = Route { chat: message.to.clone(), reply_to: None, in_thread: false };
-            let reply = NewReply {
-                conversation: ConversationId::new(message.to.as_str()),
-                outbound: Outbound { route, text: message.text },
-                key: send_key(&services, &account.id, message.key),
-            };
-            let tx = Tx::under(&account.lease, services.clock.wall(), [Op::Enqueue { reply }]);
+            let conversation = ConversationId::new(message.to.as_str());
+            let source = send_source(&services, &account.id, message.key);
+            let parts = parts(&account, &conversation, &route, &message.text, &source);
+            let tx = Tx::under(&account.lease, services.clock.wall(), [Op::Enqueue { parts }]);
             match services.store.commit(tx).await?.first() {
                 Some(Outcome::Applied(row)) => {
                     account.actors.outbox.tell(Flush);
@@ -217,18 +214,11 @@ impl Handler<Enqueue> for Accounts {
     }
 }
 
-/// The platform's key for an operator's message: a digest of the operator's own key, which may be longer than a
-/// platform takes and means something within this account only; without one, a key nobody used before.
-fn send_key(services: &Services, account: &AccountId, given: Option<IdempotencyKey>) -> IdempotencyKey {
-    let source = match given {
+/// What an operator's message has its keys from: the operator's own key, which means something within this account
+/// only; without one, something nobody used before.
+fn send_source(services: &Services, account: &AccountId, given: Option<IdempotencyKey>) -> String {
+    match given {
         Some(key) => format!("send/{account}/{key}"),
         None => format!("send/{}/{}", services.boot, services.random.number()),
-    };
-    key_of(&source)
-}
-
-/// 32 hexadecimal digits that stand for `source`; short enough for every platform's idempotency key.
-pub(crate) fn key_of(source: &str) -> IdempotencyKey {
-    let digest = Sha256::digest(source);
-    IdempotencyKey::new(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
 }

@@ -149,11 +149,12 @@ pub enum Op {
         /// What the user is told.
         notice: Option<NewReply>,
     },
-    /// Puts a message that no turn produced into the outbox. `Applied` carries its [`OutboxId`]; `Duplicate` that of
-    /// the row that has this idempotency key already (F-057); `Conflict` when that row is another account's.
+    /// Puts a message that no turn produced into the outbox, in as many parts as it has. `Applied` carries the
+    /// [`OutboxId`] of the first; `Duplicate` that of the row that has its idempotency key already, and then nothing
+    /// is added (F-057); `Conflict` when that row is another account's. A message without a part is refused.
     Enqueue {
-        /// The message.
-        reply: NewReply,
+        /// Its parts, in order.
+        parts: Vec<NewReply>,
     },
     /// Claims a row before it is sent: `ready` or `unknown` → `sending`. `Conflict` when it is in another state,
     /// `Fenced` when the claim is not of the lease's epoch.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_agent::{AgentError, Exchange, Reply, Turn};
-use moorline_core::{AccountId, ConversationId, Failure, MessageId, Outbound, RetryPolicy, Route, TurnId};
+use moorline_core::{AccountId, ConversationId, Failure, MessageId, RetryPolicy, Route, TurnId};
 use moorline_store::{Claim, Entry, InboxRow, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work};
 use moorline_supervision::Env;
 use tokio::sync::oneshot;
 
 use super::typing::Sign;
 use super::{Conversations, MaySleep, RestNow, Wake};
-use crate::accounts::{Flush, key_of, millis};
+use crate::accounts::{Flush, millis, parts};
 use crate::services::{Account, STORE_RETRY, Services};
 
 /// A turn that ended its actor or the process this often is not tried again (G9, F-069).
@@ -273,7 +273,8 @@ impl Task {
 
     async fn park(&self, turn: &TurnRow) -> Result<(), StoreError> {
         tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempts = turn.attempt, "turn parked: it was interrupted too often");
-        let notice = turn.inputs.last().map(|row| self.reply(turn.id, row.route.clone(), PARKED_NOTICE));
+        let notice =
+            turn.inputs.last().and_then(|row| self.replies(turn.id, &row.route, PARKED_NOTICE).pop());
         self.commit(Op::ParkTurn { turn: turn.id, notice }).await?;
         self.account.actors.outbox.tell(Flush);
         Ok(())
@@ -291,14 +292,14 @@ impl Task {
         let mut replies = Vec::new();
         match answer {
             Ok(Reply::Text(text)) => {
-                replies.push(self.reply(turn.id, turn.route, &text));
+                replies = self.replies(turn.id, &turn.route, &text);
                 entries.push((Role::Agent, text));
             }
             // An empty entry keeps the turn's place in the transcript.
             Ok(Reply::Silent) => entries.push((Role::Agent, String::new())),
             Err(error) => {
                 tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, "the agent gave no answer, the user is told: {error}");
-                replies.push(self.reply(turn.id, turn.route, FAILED_NOTICE));
+                replies = self.replies(turn.id, &turn.route, FAILED_NOTICE);
                 entries.push((Role::System, error.to_string()));
             }
         }
@@ -355,14 +356,11 @@ impl Task {
         tokio::time::timeout(limit, answering).await.unwrap_or(Err(AgentError::Timeout { limit }))
     }
 
-    fn reply(&self, turn: TurnId, route: Route, text: &str) -> NewReply {
-        NewReply {
-            conversation: self.conversation.clone(),
-            outbound: Outbound { route, text: text.to_owned() },
-            // The run is part of the key: turns are numbered from 1 again in a new data directory, while the platform
-            // still remembers the keys of the old one.
-            key: key_of(&format!("turn/{}/{turn}/0", self.services.boot)),
-        }
+    /// The run is part of the keys: turns are numbered from 1 again in a new data directory, while the platform still
+    /// remembers the keys of the old one.
+    fn replies(&self, turn: TurnId, route: &Route, text: &str) -> Vec<NewReply> {
+        let source = format!("turn/{}/{turn}", self.services.boot);
+        parts(&self.account, &self.conversation, route, text, &source)
     }
 
     /// Commits what must not be lost: the answer exists, and is not thrown away because the store cannot take it just

@@ -81,7 +81,7 @@ impl State {
                 Ok(self.interrupt_turns(lease, conversation.as_ref(), *generation))
             }
             Op::ParkTurn { turn, notice } => self.park_turn(lease, at, *turn, notice.as_ref()),
-            Op::Enqueue { reply } => self.enqueue(lease, at, reply, None),
+            Op::Enqueue { parts } => self.enqueue_parts(lease, at, parts),
             Op::ClaimSend { outbox, claim, possibly_repeated } => {
                 self.claim_send(lease, at, *outbox, *claim, *possibly_repeated)
             }
@@ -302,6 +302,19 @@ impl State {
                 row.state = state;
             }
         }
+    }
+
+    fn enqueue_parts(&mut self, lease: &Lease, at: Timestamp, parts: &[NewReply]) -> Step {
+        let Some((first, others)) = parts.split_first() else {
+            return Err(Stop::Refused("a message without a part"));
+        };
+        let outcome = self.enqueue(lease, at, first, None)?;
+        if matches!(outcome, Outcome::Applied(_)) {
+            for part in others {
+                self.enqueue(lease, at, part, None)?;
+            }
+        }
+        Ok(outcome)
     }
 
     fn enqueue(&mut self, lease: &Lease, at: Timestamp, reply: &NewReply, turn: Option<TurnId>) -> Step {

@@ -124,7 +124,7 @@ impl Scope<'_> {
                 self.interrupt_turns(conversation.as_ref(), *generation)
             }
             Op::ParkTurn { turn, notice } => self.park_turn(*turn, notice.as_ref()),
-            Op::Enqueue { reply } => self.enqueue(reply, None),
+            Op::Enqueue { parts } => self.enqueue_parts(parts),
             Op::ClaimSend { outbox, claim, possibly_repeated } => {
                 self.claim_send(*outbox, *claim, *possibly_repeated)
             }

@@ -96,7 +96,7 @@ fn payload(op: &Op) -> usize {
                 + replies.iter().map(reply).sum::<usize>()
         }
         Op::ParkTurn { notice, .. } => notice.as_ref().map_or(0, reply),
-        Op::Enqueue { reply: message } => reply(message),
+        Op::Enqueue { parts } => parts.iter().map(reply).sum(),
         Op::SetCursor { value, .. } => value.len(),
         _ => 0,
     }

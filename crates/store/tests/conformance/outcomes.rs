@@ -260,7 +260,7 @@ async fn an_interrupted_turn_can_be_given_up() {
 #[tokio::test]
 async fn a_send_has_one_owner() {
     each(async |store, name| {
-        let enqueue = |key| Op::Enqueue { reply: reply(0, key) };
+        let enqueue = |key| Op::Enqueue { parts: vec![reply(0, key)] };
         let state = async |id| store.outbox_row(OutboxId::new(id)).await.unwrap().map(|row| row.state);
         let lines = vec![
             (enqueue(1), Applied(1)),
@@ -313,7 +313,7 @@ async fn a_send_has_one_owner() {
 #[tokio::test]
 async fn only_the_first_open_row_of_a_conversation_may_be_sent() {
     each(async |store, name| {
-        let enqueue = |conversation, key| Op::Enqueue { reply: reply(conversation, key) };
+        let enqueue = |conversation, key| Op::Enqueue { parts: vec![reply(conversation, key)] };
         let heads = async || {
             let rows = store.outbox_heads(&account(0), 9).await.unwrap();
             rows.iter().map(|row| row.id.get()).collect::<Vec<_>>()

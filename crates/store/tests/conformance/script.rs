@@ -178,7 +178,10 @@ impl Made {
                 turn: turn(back),
                 notice: notice.map(|(conversation, key)| reply(conversation, key)),
             },
-            Act::Enqueue { conversation, key } => Op::Enqueue { reply: reply(*conversation, *key) },
+            Act::Enqueue { conversation, key } => {
+                let parts = (0..=key % 3).map(|part| reply(*conversation, key + part)).collect();
+                Op::Enqueue { parts }
+            }
             Act::ClaimSend { back, claim: by } => {
                 Op::ClaimSend { outbox: outbox(back), claim: claim(by), possibly_repeated: back % 3 == 1 }
             }

@@ -7,6 +7,20 @@ use super::{Kind, Prepared, Scope, Step, Stop, number, sql};
 use crate::tx::{Claim, NewReply, Outcome, SendResult};
 
 impl Scope<'_> {
+    /// The first part's key decides for all: a message that is there already is not made longer.
+    pub(super) fn enqueue_parts(&mut self, parts: &[NewReply]) -> Step {
+        let Some((first, others)) = parts.split_first() else {
+            return Err(Stop::Refused("a message without a part".to_owned()));
+        };
+        let outcome = self.enqueue(first, None)?;
+        if matches!(outcome, Outcome::Applied(_)) {
+            for part in others {
+                self.enqueue(part, None)?;
+            }
+        }
+        Ok(outcome)
+    }
+
     pub(super) fn enqueue(&mut self, reply: &NewReply, turn: Option<TurnId>) -> Step {
         let taken: Option<(i64, i64)> =
             self.conn.find(sql::OUTBOX_BY_KEY, [reply.key.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
