@@ -182,8 +182,7 @@ impl Process {
     /// SIGTERM, and the exit status.
     #[must_use]
     pub fn terminate(mut self, limit: Duration) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        signal(self.child.id(), "TERM");
         self.exit(limit)
     }
 
@@ -226,6 +225,15 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Sends a signal by its name.
+///
+/// # Panics
+/// When there is no such process.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status().unwrap();
+    assert!(sent.success());
 }
 
 /// Waits in real time: what is tested here is another process.

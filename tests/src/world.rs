@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moorline_channel::{Factory, Plan};
@@ -34,13 +35,18 @@ pub fn in_virtual_time<F: Future>(test: F) -> F::Output {
 #[derive(Debug)]
 pub struct VirtualClock {
     origin: Instant,
+    slept_ms: AtomicU64,
 }
 
 impl VirtualClock {
     /// A clock that begins now.
     #[must_use]
     pub fn start() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now() })
+        Arc::new(Self { origin: Instant::now(), slept_ms: AtomicU64::new(0) })
+    }
+
+    fn slept(&self) -> Duration {
+        Duration::from_millis(self.slept_ms.load(Ordering::Relaxed))
     }
 }
 
@@ -50,7 +56,11 @@ impl Clock for VirtualClock {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(EPOCH_MS) + self.origin.elapsed()
+        Timestamp::from_millis(EPOCH_MS) + self.origin.elapsed() + self.slept()
+    }
+
+    fn with_sleep(&self) -> Monotonic {
+        self.now() + self.slept()
     }
 }
 
@@ -133,6 +143,12 @@ impl World {
         drop(self.runtime.take());
         // Dropped actors end at their next poll.
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    /// The machine sleeps: the monotonic clock, and with it every timer, knows nothing of it.
+    pub fn sleep_machine(&self, span: Duration) {
+        let span = u64::try_from(span.as_millis()).unwrap();
+        self.clock.slept_ms.fetch_add(span, Ordering::Relaxed);
     }
 
     /// Starts the next process on the same store.

@@ -18,5 +18,6 @@ mod reload;
 mod reload_file;
 mod scenarios;
 mod secrets;
+mod sleep;
 mod sockets;
 mod workspace;

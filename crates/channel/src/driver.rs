@@ -25,6 +25,9 @@ const OUTGOING_LIMIT: usize = 4_096;
 /// How long a sign of life may take that was asked for (design §4, suspend).
 const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// A deadline that is noticed this late was missed because the process did not run (design §4).
+const FROZEN: Duration = Duration::from_secs(5);
+
 /// How long an orderly end may take before the socket is simply dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(2);
 
@@ -170,8 +173,13 @@ impl Driver {
     }
 
     fn next_deadline(&self) -> Option<Monotonic> {
-        let silence = self.alive_at.map(|at| at + self.connector.patience());
+        let silence = self.silence_due();
         [self.connector.wake_at(), silence, self.probe_due, self.stop_due].into_iter().flatten().min()
+    }
+
+    /// When the peer's silence has lasted too long.
+    fn silence_due(&self) -> Option<Monotonic> {
+        self.alive_at.map(|at| at + self.connector.patience())
     }
 
     async fn deadline(&mut self) {
@@ -180,8 +188,14 @@ impl Driver {
             self.ended = Some(Ended::Stopped);
         } else if self.probe_due.is_some_and(|due| due <= now) {
             self.fail(format!("no sign of life within {} s of asking for one", PROBE_DEADLINE.as_secs()));
-        } else if self.alive_at.is_some_and(|at| at + self.connector.patience() <= now) {
-            self.fail(format!("no sign of life for {} s", self.connector.patience().as_secs()));
+        } else if let Some(overdue) = self.silence_due().filter(|due| *due <= now).map(|due| now - due) {
+            if overdue > FROZEN {
+                // Nobody was here to listen, so nothing is known: ask, and judge from now on (design §3 rule 8, F-020).
+                self.alive_at = Some(now);
+                self.probe().await;
+            } else {
+                self.fail(format!("no sign of life for {} s", self.connector.patience().as_secs()));
+            }
         } else if self.connector.wake_at().is_some_and(|due| due <= now) {
             self.feed(Event::Wake).await;
         }

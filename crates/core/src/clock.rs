@@ -112,6 +112,12 @@ pub trait Clock: Send + Sync {
 
     /// Now, for people and for rows that outlive the process.
     fn wall(&self) -> Timestamp;
+
+    /// Now, on a clock that goes on while the machine sleeps: it runs ahead of [`Clock::now`] by what was slept
+    /// (F-020). Its origin may be another one. Where there is no such clock, sleep does not show.
+    fn with_sleep(&self) -> Monotonic {
+        self.now()
+    }
 }
 
 #[cfg(test)]

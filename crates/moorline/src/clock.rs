@@ -1,5 +1,7 @@
 //! The machine's clock: the one place in the project that reads it.
 
+use std::time::Duration;
+
 use moorline_core::{Clock, Monotonic, Timestamp};
 use tokio::time::Instant;
 
@@ -19,6 +21,12 @@ impl SystemClock {
 impl Clock for SystemClock {
     fn now(&self) -> Monotonic {
         Monotonic::from_origin(self.origin.elapsed())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn with_sleep(&self) -> Monotonic {
+        let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Monotonic::from_origin(Duration::try_from(boot).unwrap_or_default())
     }
 
     #[allow(clippy::disallowed_methods, reason = "this is the clock that everybody else is told to use")]

@@ -9,11 +9,12 @@ mod identity;
 mod lifecycle;
 mod outbox;
 mod parts;
+mod vigil;
 
 pub use apply::Applied;
 pub(crate) use apply::Apply;
 pub(crate) use call::with_token;
-pub(crate) use connection::{Connection, Drain, Probe};
+pub(crate) use connection::{Awoken, Connection, Drain, Probe};
 pub(crate) use credentials::{Credentials, millis};
 pub(crate) use identity::{IdentityProbe, ProbeNow};
 pub(crate) use outbox::{Flush, Outbox};
@@ -31,6 +32,7 @@ use tokio::sync::Mutex;
 use crate::handle::CommandError;
 use crate::services::{Account, Services};
 use account::{AccountSupervisor, report};
+use vigil::{Gap, Vigil};
 
 /// How long a connection may take to say goodbye before its account is stopped all the same.
 const GOODBYE: Duration = Duration::from_secs(3);
@@ -78,6 +80,24 @@ impl Accounts {
         Self { services, env, applying: Rc::default() }
     }
 
+    /// Connections may have died unseen: every one of them shows a sign of life now, or is given up (design §4).
+    fn awake(&self, gap: Gap) {
+        let accounts = self.services.accounts.all();
+        let (what, lasted) = match gap {
+            Gap::Slept(lasted) => ("the machine slept", lasted),
+            Gap::Frozen(lasted) => ("the process stood still", lasted),
+        };
+        tracing::warn!(
+            actor = "accounts",
+            lasted_ms = millis(lasted),
+            accounts = accounts.len(),
+            "{what}: every connection is asked for a sign of life"
+        );
+        for account in accounts {
+            account.actors.connection.tell(Awoken);
+        }
+    }
+
     fn launch(services: &Rc<Services>, children: &Children, account: Rc<Account>) -> bool {
         let spec = AccountSupervisor::spec(Rc::clone(services), account).shutdown(Duration::from_secs(10));
         children.start(spec).is_ok()
@@ -94,6 +114,12 @@ impl Actor for Accounts {
                 Self::launch(&self.services, &self.env.children, account);
             }
         }
+        let mut vigil = Vigil::begin(&*self.services.clock);
+        ctx.run_interval(vigil::TICK, move |this, _| {
+            if let Some(gap) = vigil.tick(&*this.services.clock) {
+                this.awake(gap);
+            }
+        });
     }
 }
 

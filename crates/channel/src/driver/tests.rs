@@ -260,3 +260,30 @@ fn a_lost_socket_ends_the_connection() {
     assert!(is_transient(&ended, "lost"), "{ended:?}");
     assert_eq!(log, ["Start", "Opened", "Lost"]);
 }
+
+/// Silence was judged by the clock alone: a process that had stood still took every healthy connection for dead.
+#[test]
+fn a_standstill_of_ours_is_not_the_peers_silence_f020() {
+    let (ended, after, log) = run(|mut peer| async move {
+        tokio::time::sleep_until(peer.started + Duration::from_secs(5)).await;
+        tokio::time::advance(Duration::from_secs(120)).await;
+        for _ in 0..3 {
+            peer.from_us.recv().await.unwrap();
+            peer.to_us.send(Message::Binary(Bytes::from_static(b"pong"))).unwrap();
+        }
+        peer.commands.send(Command::Stop).await.unwrap();
+        let _rest = (peer.outputs, peer.to_us);
+        future::pending::<()>().await;
+    });
+    assert_eq!(ended, Ended::Stopped);
+    assert!(after >= 125 && log.contains(&"Probe".to_owned()), "{after} {log:?}");
+    // A peer that is gone is found out within the time that an answer may take.
+    let (ended, after, _) = run(|peer| async move {
+        tokio::time::sleep_until(peer.started + Duration::from_secs(5)).await;
+        tokio::time::advance(Duration::from_secs(120)).await;
+        let _held = peer;
+        future::pending::<()>().await;
+    });
+    assert!(is_transient(&ended, "within 10 s"), "{ended:?}");
+    assert_eq!(after, 135);
+}

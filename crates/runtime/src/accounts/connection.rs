@@ -35,6 +35,12 @@ const COMMANDS: usize = 64;
 #[rtype(result = "()")]
 pub(crate) struct Probe;
 
+/// The machine slept or the process stood still: the connection shows a sign of life at once, or is given up; a wait
+/// for the next attempt, which the sleep has made longer, is over unless the platform asked for it (F-020).
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Awoken;
+
 /// End the connection in an orderly way and stay down; answered when it is closed.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -54,6 +60,8 @@ pub(crate) struct Connection {
     drained: bool,
     /// The last wait was cut short by a neighbour's success; the next one is waited out.
     cut_short: bool,
+    /// The platform asked for the present wait.
+    told_to_wait: bool,
 }
 
 /// The connection there is, from its first call to its end.
@@ -99,6 +107,7 @@ impl Connection {
             draining: Vec::new(),
             drained: false,
             cut_short: false,
+            told_to_wait: false,
         }
     }
 
@@ -207,9 +216,10 @@ impl Connection {
     /// not twice in a row: one that fails for reasons of its own keeps its back-off, however often its neighbours
     /// succeed. A wait that the platform asked for is waited. A random fraction of a second keeps accounts apart.
     fn retry_after(&mut self, setback: &Setback, failure: &Failure, ctx: &mut Context<Self>) {
+        self.told_to_wait = failure.retry_after.is_some();
         let shared_fate = setback.state == AccountState::Reconnecting
             && setback.attempt > 1
-            && failure.retry_after.is_none()
+            && !self.told_to_wait
             && !self.cut_short;
         let waiting = tokio::time::sleep(setback.wait);
         let recovered = self.services.hosts.next_success(self.account.plan.host());
@@ -462,6 +472,20 @@ impl Handler<Probe> for Connection {
             // A full queue means that the driver has plenty to do, and that it lives.
             Some(attempt) => drop(attempt.commands.try_send(Command::Probe)),
             None => self.connect(ctx),
+        }
+    }
+}
+
+impl Handler<Awoken> for Connection {
+    type Result = ();
+
+    fn handle(&mut self, _: Awoken, ctx: &mut Context<Self>) {
+        match &self.attempt {
+            Some(attempt) => drop(attempt.commands.try_send(Command::Probe)),
+            None if self.life.state() == AccountState::Reconnecting && !self.told_to_wait => {
+                self.connect(ctx)
+            }
+            None => {}
         }
     }
 }
