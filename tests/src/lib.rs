@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness reports by panicking")]
 
 pub mod http;
+pub mod logs;
 pub mod process;
 pub mod syncs;
 pub mod world;
 
+pub use logs::Logs;
 pub use process::{Process, Settings};
 pub use world::{Setup, World, in_virtual_time};

@@ -9,6 +9,7 @@ mod configuration;
 mod crash;
 mod deaf;
 mod delivery;
+mod doctor;
 mod durability;
 mod faults;
 mod long;

@@ -5,13 +5,14 @@ use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId}
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountView, Applied, CommandError, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow, ReloadError,
-    Status, StoreError,
+    Report, Status, StoreError,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
 /// run on.
 pub(crate) trait Operator: Send + Sync {
     fn status(&self) -> LocalBoxFuture<'_, Result<Status, StoreError>>;
+    fn doctor(&self) -> LocalBoxFuture<'_, Result<Report, StoreError>>;
     fn accounts(&self) -> LocalBoxFuture<'_, Result<Vec<AccountView>, StoreError>>;
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>>;
     fn readiness(&self) -> Result<(), NotReady>;
@@ -62,6 +63,10 @@ impl Verb {
 impl Operator for Handle {
     fn status(&self) -> LocalBoxFuture<'_, Result<Status, StoreError>> {
         Box::pin(Self::status(self))
+    }
+
+    fn doctor(&self) -> LocalBoxFuture<'_, Result<Report, StoreError>> {
+        Box::pin(Self::doctor(self))
     }
 
     fn accounts(&self) -> LocalBoxFuture<'_, Result<Vec<AccountView>, StoreError>> {

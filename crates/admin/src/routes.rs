@@ -71,6 +71,7 @@ fn routes(api: &mut ServiceConfig) {
         .service(get("/readyz", readyz))
         .service(get("/v1/status", status))
         .service(get("/v1/tree", tree))
+        .service(get("/v1/doctor", doctor))
         .service(get("/v1/accounts", accounts))
         .service(get("/v1/accounts/{id}", account))
         .service(post("/v1/accounts/{id}/messages", send))
@@ -133,6 +134,11 @@ async fn status(operator: Data<dyn Operator>) -> Answer {
 
 async fn tree(operator: Data<dyn Operator>) -> HttpResponse {
     HttpResponse::Ok().json(json!({ "actors": operator.tree() }))
+}
+
+async fn doctor(operator: Data<dyn Operator>) -> Answer {
+    let report = in_time(operator.doctor()).await?;
+    Ok(HttpResponse::Ok().json(report))
 }
 
 async fn accounts(operator: Data<dyn Operator>) -> Answer {

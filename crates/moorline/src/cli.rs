@@ -42,6 +42,8 @@ pub enum Command {
     Check(Check),
     /// Show every account and the evidence that it lives; exit code 1 when one is not ready.
     Status,
+    /// Say what is wrong and what to do about it; exit code 1 when anything is.
+    Doctor,
     /// Show every actor: state, generation, restarts, last exit.
     Tree,
     /// Show or control accounts.

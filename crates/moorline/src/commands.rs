@@ -1,6 +1,9 @@
 //! The commands that talk to a running process.
 
+mod doctor;
 pub mod lists;
+
+pub use doctor::doctor;
 
 use anyhow::Result;
 use http::{Method, StatusCode};

@@ -57,6 +57,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
             Some(DemoAction::Say { account, text }) => talk(demo::say(place, account, text, json)),
         },
         Command::Status => talk(commands::status(place, json)),
+        Command::Doctor => talk(commands::doctor(place, json)),
         Command::Tree => talk(commands::tree(place, json)),
         Command::Account(action) => talk(commands::account(place, action, json)),
         Command::Send(send) => talk(commands::send(place, send, json)),

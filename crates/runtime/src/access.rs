@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 /// judged again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
-    chat: Chat,
-    sender: Sender,
+    pub(crate) chat: Chat,
+    pub(crate) sender: Sender,
     mentions: Vec<Mention>,
     readable: bool,
 }

@@ -37,6 +37,9 @@ use vigil::{Gap, Vigil};
 /// How long a connection may take to say goodbye before its account is stopped all the same.
 const GOODBYE: Duration = Duration::from_secs(3);
 
+/// How often the log sums up the drops that it did not tell one by one.
+const SUMMARY_EVERY: Duration = Duration::from_secs(600);
+
 /// Starts an account that is stopped. `false` when it runs already.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
@@ -114,6 +117,11 @@ impl Actor for Accounts {
                 Self::launch(&self.services, &self.env.children, account);
             }
         }
+        ctx.run_interval(SUMMARY_EVERY, |this, _| {
+            for (account, untold) in this.services.board.untold() {
+                tracing::info!(%account, "messages dropped or held since the last such line: {untold}");
+            }
+        });
         let mut vigil = Vigil::begin(&*self.services.clock);
         ctx.run_interval(vigil::TICK, move |this, _| {
             if let Some(gap) = vigil.tick(&*this.services.clock) {

@@ -8,17 +8,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use moorline_config::Access;
 use moorline_core::{
-    AccountId, AccountState, BlockReason, Cause, Evidence, Generation, Identity, IdentityState, Timestamp,
-    UserId,
+    AccountId, AccountState, BlockReason, Cause, ChatId, Evidence, Generation, Identity, IdentityState,
+    Timestamp, UserId,
 };
-use parking_lot::RwLock;
+use moorline_store::Verdict;
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
+
+use crate::verdicts::Verdicts;
 
 /// Shared by all actors and readers; cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Board {
     accounts: Arc<RwLock<BTreeMap<AccountId, AccountStatus>>>,
+    verdicts: Arc<Mutex<BTreeMap<AccountId, Verdicts>>>,
     turns: Arc<AtomicU32>,
 }
 
@@ -45,10 +50,39 @@ pub struct AccountStatus {
     pub next_attempt_at: Option<Timestamp>,
     /// Who we are there.
     pub identity: IdentityStatus,
+    /// Whether calls can be made; `None` where the platform needs no token.
+    pub token: Option<TokenStatus>,
     /// Signs of life.
     pub evidence: Evidence,
     /// Frames and answers that could not be read since the process started.
     pub skipped: u64,
+}
+
+/// What is known of an account's access token. The token itself is nowhere but in its actor.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TokenStatus {
+    /// Whether there is one.
+    pub state: TokenState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Failed fetches since the last good one.
+    pub attempt: u32,
+    /// When the next fetch is made.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why the last fetch failed.
+    pub last_error: Option<String>,
+}
+
+/// Whether there is an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenState {
+    /// Nobody has asked for one yet.
+    Unused,
+    /// There is a good one.
+    Valid,
+    /// There is none, and the platform gives none.
+    Failing,
 }
 
 /// What is known of an account's identity.
@@ -84,6 +118,7 @@ impl Board {
             attempt: 0,
             next_attempt_at: None,
             identity: IdentityStatus::unknown(now),
+            token: None,
             evidence: Evidence::default(),
             skipped: 0,
         };
@@ -93,6 +128,31 @@ impl Board {
     /// Takes an account off the board.
     pub(crate) fn remove(&self, id: &AccountId) {
         self.accounts.write().remove(id);
+        self.verdicts.lock().remove(id);
+    }
+
+    /// The policy that the account's messages are judged under from now on.
+    pub(crate) fn set_access(&self, id: &AccountId, access: &Access) {
+        let mut verdicts = self.verdicts.lock();
+        if verdicts.get(id).is_none_or(|verdicts| verdicts.access != *access) {
+            verdicts.insert(id.clone(), Verdicts::under(access.clone()));
+        }
+    }
+
+    /// Counts a verdict on a message; true when the log is to tell of it by itself.
+    pub(crate) fn judged(&self, id: &AccountId, chat: &ChatId, verdict: Verdict) -> bool {
+        self.verdicts.lock().get_mut(id).is_some_and(|verdicts| verdicts.note(chat, verdict))
+    }
+
+    /// The verdicts of each account, as they are now.
+    pub(crate) fn verdicts(&self) -> BTreeMap<AccountId, Verdicts> {
+        self.verdicts.lock().clone()
+    }
+
+    /// What the log has not told one by one since the last call, for each account.
+    pub(crate) fn untold(&self) -> Vec<(AccountId, String)> {
+        let mut verdicts = self.verdicts.lock();
+        verdicts.iter_mut().filter_map(|(id, verdicts)| Some((id.clone(), verdicts.summary()?))).collect()
     }
 
     /// Forgets who the account is: its credentials have changed.
@@ -151,6 +211,20 @@ impl AccountStatus {
         }
         if state != AccountState::Blocked {
             self.blocked = None;
+        }
+    }
+}
+
+impl TokenStatus {
+    /// What is known before anybody has asked for a token.
+    pub(crate) fn unused(now: Timestamp) -> Self {
+        Self { state: TokenState::Unused, since: now, attempt: 0, next_attempt_at: None, last_error: None }
+    }
+
+    /// Records what there is now.
+    pub(crate) fn enter(&mut self, state: TokenState, now: Timestamp) {
+        if self.state != state {
+            (self.state, self.since) = (state, now);
         }
     }
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
 use crate::board::{AccountStatus, Board};
+use crate::doctor::{self, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
@@ -168,6 +169,23 @@ impl Handle {
         let status = self.board.account(id).ok_or_else(|| CommandError::UnknownAccount(id.clone()))?;
         let counts = self.store.counts().await?.remove(id).unwrap_or_default();
         Ok(AccountView { status, counts })
+    }
+
+    /// Everything that is wrong, and every account with the evidence that it lives.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn doctor(&self) -> Result<Report, StoreError> {
+        let accounts = self.accounts().await?;
+        let snapshot = Snapshot {
+            now: self.now(),
+            store: &self.store_status(),
+            config: &self.config_status.read().clone(),
+            accounts: &accounts,
+            verdicts: &self.board.verdicts(),
+        };
+        let findings = doctor::examine(&snapshot);
+        Ok(Report { healthy: findings.is_empty(), checked_at: snapshot.now, findings, accounts })
     }
 
     /// Whether every wanted account is ready and the store takes commits.

@@ -215,6 +215,7 @@ fn add_accounts(
         let id = &configured.id;
         let plan = plans.remove(id).ok_or_else(|| StartError::NoPlan(id.clone()))?;
         services.board.add(id, services.clock.wall());
+        services.board.set_access(id, &configured.access);
         let account = Account::new(configured, plan, *epoch, Rc::default());
         services.accounts.insert(Rc::new(account));
     }

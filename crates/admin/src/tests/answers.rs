@@ -18,6 +18,9 @@ fn every_view_has_its_path() {
     assert_eq!(ask(&fake, get("/v1/accounts/feishu%3Amain")).body, account);
     assert_eq!(ask(&fake, get("/v1/accounts")).body, json!({ "accounts": [account] }));
     assert_eq!(ask(&fake, get("/v1/tree")).body, json!({ "actors": [] }));
+    let report = ask(&fake, get("/v1/doctor")).body;
+    assert_eq!((&report["healthy"], &report["findings"]), (&json!(true), &json!([])));
+    assert_eq!(report["accounts"], json!([account]));
     let status = ask(&fake, get("/v1/status"));
     assert_eq!((status.status.as_u16(), &status.body["accounts"][0]), (200, &account));
     assert_eq!(status.body["boot"], json!("boot"));

@@ -13,7 +13,7 @@ use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Enqueued, Entry,
     IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, OutboxFilter,
-    OutboxRow, OutboxState, Page, ReloadError, Role, SessionFilter, SessionRow, Status, StoreError,
+    OutboxRow, OutboxState, Page, ReloadError, Report, Role, SessionFilter, SessionRow, Status, StoreError,
     StoreStatus, TurnState, Turns,
 };
 use parking_lot::Mutex;
@@ -81,6 +81,7 @@ fn view() -> AccountView {
         attempt: 0,
         next_attempt_at: None,
         identity,
+        token: None,
         evidence: Evidence::default(),
         skipped: 0,
     };
@@ -101,6 +102,13 @@ impl Operator for Fake {
                 config: ConfigStatus::default(),
                 accounts: vec![view()],
             })
+        })
+    }
+
+    fn doctor(&self) -> LocalBoxFuture<'_, Result<Report, StoreError>> {
+        let checked_at = Timestamp::from_millis(0);
+        Box::pin(async move {
+            Ok(Report { healthy: true, checked_at, findings: Vec::new(), accounts: vec![view()] })
         })
     }
 

@@ -70,6 +70,7 @@ impl Handler<Apply> for Accounts {
 
             // Then what stays, and what comes.
             for configured in &config.accounts {
+                services.board.set_access(&configured.id, &configured.access);
                 let Some(plan) = plans.remove(&configured.id) else { continue };
                 match services.accounts.get(&configured.id) {
                     Some(account) if restarted.contains(&account.id) => {

@@ -8,7 +8,7 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
 use moorline_core::{
-    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, Monotonic, Route,
+    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, MessageId, Monotonic, Route,
 };
 use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
 use moorline_supervision::Env;
@@ -20,6 +20,7 @@ use super::lifecycle::{Lifecycle, Recovered, Setback};
 use crate::access::{self, Facts};
 use crate::conversations::Wake;
 use crate::services::{Account, Services};
+use crate::verdicts;
 
 /// How long a delivery may wait for the store before it is refused in the protocol's own way (design §3 rule 8).
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
@@ -80,7 +81,16 @@ struct Said {
 /// A commit that stored deliveries, or did not.
 struct Stored {
     result: Result<Vec<Outcome>, StoreError>,
-    verdicts: Vec<(ConversationId, Verdict)>,
+    judged: Vec<Judged>,
+}
+
+/// A delivery with the verdict on it.
+struct Judged {
+    conversation: ConversationId,
+    message: Option<MessageId>,
+    /// What the verdict is from; `None` for what could not be parsed.
+    facts: Option<Facts>,
+    verdict: Verdict,
 }
 
 impl Connection {
@@ -322,23 +332,26 @@ impl Connection {
         self.event_arrived();
         let us = self.services.board.own_id(&self.account.id);
         let treatment = self.account.treatment();
-        let messages: Vec<NewMessage> = deliveries
+        let (messages, judged): (Vec<NewMessage>, Vec<Judged>) = deliveries
             .into_iter()
-            .map(|delivery| match delivery {
-                Delivery::Message(message) => {
-                    let facts = Facts::from(&*message);
-                    let verdict = access::judge(&treatment.access, us.as_ref(), &facts);
-                    let context = serde_json::to_string(&facts).unwrap_or_default();
-                    NewMessage::new(*message, context, verdict)
-                }
-                Delivery::Unreadable { event_id, dedupe, raw, why } => {
-                    tracing::error!(account = %self.account.id, actor = "connection", event = %event_id, "delivery cannot be read, its bytes are kept: {why}");
-                    unreadable(event_id, dedupe, raw)
-                }
+            .map(|delivery| {
+                let (message, facts) = match delivery {
+                    Delivery::Message(message) => {
+                        let facts = Facts::from(&*message);
+                        let verdict = access::judge(&treatment.access, us.as_ref(), &facts);
+                        let context = serde_json::to_string(&facts).unwrap_or_default();
+                        (NewMessage::new(*message, context, verdict), Some(facts))
+                    }
+                    Delivery::Unreadable { event_id, dedupe, raw, why } => {
+                        tracing::error!(account = %self.account.id, actor = "connection", event = %event_id, "delivery cannot be read, its bytes are kept: {why}");
+                        (unreadable(event_id, dedupe, raw), None)
+                    }
+                };
+                let (conversation, id) = (message.conversation.clone(), message.message_id.clone());
+                let judged = Judged { conversation, message: id, facts, verdict: message.verdict };
+                (message, judged)
             })
-            .collect();
-        let verdicts = messages.iter().map(|m| (m.conversation.clone(), m.verdict)).collect();
-        self.log_drops(&messages);
+            .unzip();
         let cursor = cursor.map(|cursor| Op::SetCursor { kind: cursor.kind.to_owned(), value: cursor.value });
         let ops = messages.into_iter().map(|message| Op::Receive { message }).chain(cursor);
         let mut commit =
@@ -361,7 +374,7 @@ impl Connection {
                 // Refused, but the store may still take it; then it must be answered although it comes again.
                 None => commit.await,
             };
-            Stored { result, verdicts }
+            Stored { result, judged }
         });
         ctx.spawn(storing.map(|stored, this: &mut Self, _| this.stored(stored)));
     }
@@ -374,11 +387,16 @@ impl Connection {
                 return;
             }
         };
-        for (outcome, (conversation, verdict)) in outcomes.into_iter().zip(stored.verdicts) {
-            match (outcome, verdict) {
+        for (outcome, judged) in outcomes.into_iter().zip(stored.judged) {
+            if let (Outcome::Applied(_), Some(facts)) = (outcome, &judged.facts) {
+                let (board, account) = (&self.services.board, &self.account.id);
+                verdicts::tell(board, account, facts, judged.message.as_ref(), judged.verdict);
+            }
+            match (outcome, judged.verdict) {
                 // A duplicate is woken for too: the hint of the first time may have been lost with its connection.
                 (Outcome::Applied(_) | Outcome::Duplicate(_), Verdict::Allow) => {
-                    self.services.conversations.tell(Wake { account: self.account.id.clone(), conversation });
+                    let (account, conversation) = (self.account.id.clone(), judged.conversation);
+                    self.services.conversations.tell(Wake { account, conversation });
                 }
                 (Outcome::Applied(_), Verdict::Hold(HoldReason::Identity)) => {
                     // The identity may have become known while this was on its way to the store.
@@ -389,17 +407,6 @@ impl Connection {
                 }
                 _ => {}
             }
-        }
-    }
-
-    fn log_drops(&self, messages: &[NewMessage]) {
-        for message in messages {
-            let (action, reason) = match message.verdict {
-                Verdict::Allow => continue,
-                Verdict::Drop(reason) => ("dropped", reason.as_str()),
-                Verdict::Hold(reason) => ("held", reason.as_str()),
-            };
-            tracing::info!(account = %self.account.id, chat = %message.chat.id, message_id = message.message_id.as_ref().map(tracing::field::display), reason, "message {action}");
         }
     }
 

@@ -9,6 +9,7 @@ use moorline_core::{AccountState, Failure, Monotonic, Secret};
 use moorline_supervision::Env;
 use tokio::sync::oneshot;
 
+use crate::board::{TokenState, TokenStatus};
 use crate::bus::{self, AccountChanged};
 use crate::services::{Account, Services};
 
@@ -93,6 +94,7 @@ impl Credentials {
                     expires_at: self.services.clock.now() + token.lifetime,
                 });
                 self.failures = 0;
+                self.show(None);
                 tracing::debug!(account = %self.account.id, actor = "credentials", lifetime_s = token.lifetime.as_secs(), "token fetched");
                 self.answer(&answer);
                 self.fetch_later(renew_in, ctx);
@@ -102,6 +104,7 @@ impl Credentials {
                 let unit = self.services.random.unit();
                 let wait = self.account.retry().delay(&failure, self.failures, unit);
                 tracing::warn!(account = %self.account.id, actor = "credentials", class = %failure.class, attempt = self.failures, next_in_ms = millis(wait), held = self.good().is_some(), "token not fetched: {failure}");
+                self.show(Some((&failure, wait)));
                 self.resting = Some((self.services.clock.now() + wait, failure.clone()));
                 match self.good().cloned() {
                     Some(secret) => self.answer(&Ok(Some(secret))),
@@ -110,6 +113,18 @@ impl Credentials {
                 self.fetch_later(wait, ctx);
             }
         }
+    }
+
+    /// Shows what came of a fetch; a token that is still good is good, whatever the attempt to renew it came to.
+    fn show(&self, failed: Option<(&Failure, Duration)>) {
+        let (now, good) = (self.services.clock.wall(), self.good().is_some());
+        self.services.board.update(&self.account.id, |status| {
+            let token = status.token.get_or_insert_with(|| TokenStatus::unused(now));
+            token.enter(if good { TokenState::Valid } else { TokenState::Failing }, now);
+            token.attempt = self.failures;
+            token.next_attempt_at = failed.map(|(_, wait)| now + wait);
+            token.last_error = failed.map(|(failure, _)| failure.to_string());
+        });
     }
 
     fn answer(&mut self, answer: &Result<Option<Secret>, Failure>) {
@@ -141,6 +156,10 @@ impl Actor for Credentials {
         if self.source.is_some() {
             // The first to ask starts the first fetch; from then on there is always a good one, or one on its way.
             bus::follow(&self.services.bus, Some(self.account.id.clone()), ctx);
+            let now = self.services.clock.wall();
+            self.services
+                .board
+                .update(&self.account.id, |status| status.token = Some(TokenStatus::unused(now)));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::access::{self, Facts};
 use crate::bus::{self, AccountChanged};
 use crate::conversations::Wake;
 use crate::services::{Account, Services};
+use crate::verdicts;
 
 /// Held messages judged per commit.
 const JUDGE_BATCH: u32 = 128;
@@ -192,42 +193,37 @@ async fn judge_batch(services: Rc<Services>, account: Rc<Account>) -> Result<boo
     let now = services.clock.wall();
     let rows = services.store.held(&account.id, JUDGE_BATCH).await?;
     let full = rows.len() == JUDGE_BATCH as usize;
-    let verdict = |row: &InboxRow| match serde_json::from_str::<Facts>(&row.context) {
-        Ok(facts) => access::judge(&treatment.access, us.as_ref(), &facts),
-        Err(_) => Verdict::Drop(DropReason::Unreadable),
+    let verdict = |row: &InboxRow, facts: Option<&Facts>| match facts {
+        _ if us.is_none() && now.since(row.received_at) >= services.settings().limits.hold_limit => {
+            Verdict::Drop(DropReason::IdentityUnknown)
+        }
+        Some(facts) => access::judge(&treatment.access, us.as_ref(), facts),
+        None => Verdict::Drop(DropReason::Unreadable),
     };
-    let judged: Vec<(InboxRow, Verdict)> = rows
+    let judged: Vec<(InboxRow, Option<Facts>, Verdict)> = rows
         .into_iter()
         .map(|row| {
-            let expired = us.is_none() && now.since(row.received_at) >= services.settings().limits.hold_limit;
-            let verdict = if expired { Verdict::Drop(DropReason::IdentityUnknown) } else { verdict(&row) };
-            (row, verdict)
+            let facts = serde_json::from_str(&row.context).ok();
+            let verdict = verdict(&row, facts.as_ref());
+            (row, facts, verdict)
         })
-        .filter(|(_, verdict)| !matches!(verdict, Verdict::Hold(_)))
+        .filter(|(.., verdict)| !matches!(verdict, Verdict::Hold(_)))
         .collect();
     if judged.is_empty() {
         return Ok(false);
     }
-    let ops = judged.iter().map(|(row, verdict)| Op::Judge { inbox: row.id, verdict: *verdict });
+    let ops = judged.iter().map(|(row, _, verdict)| Op::Judge { inbox: row.id, verdict: *verdict });
     let outcomes = services.store.commit(Tx::under(&account.lease, now, ops)).await?;
     if !outcomes.iter().all(|outcome| outcome.is_done()) {
         // Somebody judged one of them meanwhile, so none of these verdicts was taken: what is held now is judged anew.
         return Ok(true);
     }
-    for (row, verdict) in judged {
-        match verdict {
-            Verdict::Allow => {
-                services.conversations.tell(Wake { account: row.account, conversation: row.conversation });
-            }
-            Verdict::Drop(reason) => {
-                // What waited behind it may go on.
-                services
-                    .conversations
-                    .tell(Wake { account: row.account.clone(), conversation: row.conversation });
-                tracing::info!(account = %row.account, message_id = row.message_id.as_ref().map(tracing::field::display), reason = %reason, "held message dropped");
-            }
-            Verdict::Hold(_) => {}
+    for (row, facts, verdict) in judged {
+        if let Some(facts) = facts {
+            verdicts::tell(&services.board, &row.account, &facts, row.message_id.as_ref(), verdict);
         }
+        // If it was dropped, what waited behind it may go on.
+        services.conversations.tell(Wake { account: row.account, conversation: row.conversation });
     }
     Ok(full)
 }
