@@ -13,6 +13,7 @@ mod durability;
 mod faults;
 mod panics;
 mod refusals;
+mod regression;
 mod reload;
 mod reload_file;
 mod scenarios;
