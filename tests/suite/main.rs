@@ -10,6 +10,7 @@ mod crash;
 mod deaf;
 mod delivery;
 mod durability;
+mod failure_modes;
 mod faults;
 mod panics;
 mod refusals;
