@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use moorline_channel::{Factory, Plan};
 use moorline_config::{AGENT_KINDS, Account, Config, Source, load};
-use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, Monotonic, Timestamp};
+use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, ConversationId, Monotonic, Timestamp};
 use moorline_feishu::Feishu;
 use moorline_runtime::{AccountStatus, Applied, Handle, Options, ReloadError, Runtime};
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
-use moorline_store::{SqliteStore, Store};
+use moorline_store::{InboxFilter, LONGEST_PAGE, Listing, Page, Scope, SqliteStore, Store};
 use tokio::time::Instant;
+
+use crate::lagging::Lagging;
 
 /// When virtual time begins on the wall clock.
 const EPOCH_MS: i64 = 1_795_176_000_000;
@@ -35,18 +37,26 @@ pub fn in_virtual_time<F: Future>(test: F) -> F::Output {
 #[derive(Debug)]
 pub struct VirtualClock {
     origin: Instant,
-    slept_ms: AtomicU64,
+    /// How far the wall clock was moved, in milliseconds.
+    wall_offset: AtomicI64,
+    /// How long the machine slept, in milliseconds.
+    slept: AtomicU64,
 }
 
 impl VirtualClock {
     /// A clock that begins now.
     #[must_use]
     pub fn start() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now(), slept_ms: AtomicU64::new(0) })
+        Arc::new(Self { origin: Instant::now(), wall_offset: AtomicI64::new(0), slept: AtomicU64::new(0) })
+    }
+
+    /// Moves the wall clock by this many milliseconds, and nothing else (F-008, F-089).
+    pub fn step(&self, millis: i64) {
+        self.wall_offset.fetch_add(millis, Relaxed);
     }
 
     fn slept(&self) -> Duration {
-        Duration::from_millis(self.slept_ms.load(Ordering::Relaxed))
+        Duration::from_millis(self.slept.load(Relaxed))
     }
 }
 
@@ -56,7 +66,8 @@ impl Clock for VirtualClock {
     }
 
     fn wall(&self) -> Timestamp {
-        Timestamp::from_millis(EPOCH_MS) + self.origin.elapsed() + self.slept()
+        let start = Timestamp::from_millis(EPOCH_MS + self.wall_offset.load(Relaxed));
+        start + self.origin.elapsed() + self.slept()
     }
 
     fn with_sleep(&self) -> Monotonic {
@@ -93,7 +104,10 @@ pub struct World {
     pub handle: Handle,
     /// The store, which outlives the runtime.
     pub store: Arc<SqliteStore>,
-    clock: Arc<VirtualClock>,
+    /// How long the runtime's reads of the store take.
+    pub lag: Arc<Lagging>,
+    /// The runtime's clock.
+    pub clock: Arc<VirtualClock>,
     setup: Setup,
     config: Config,
     runtime: Option<Runtime>,
@@ -120,8 +134,9 @@ impl World {
         arrange(&simulator, &apps);
         let config = configuration(&setup, &apps);
         let store = Arc::new(SqliteStore::inline(None).unwrap());
+        let lag = Arc::new(Lagging::new(Arc::clone(&store)));
         let clock = VirtualClock::start();
-        let runtime = boot(&config, &simulator, &store, &clock, setup.seed, 1).await;
+        let runtime = boot(&config, &simulator, &lag, &clock, setup.seed, 1).await;
         let handle = runtime.handle();
         let started = Instant::now();
         Self {
@@ -129,6 +144,7 @@ impl World {
             apps,
             handle,
             store,
+            lag,
             clock,
             setup,
             config,
@@ -148,14 +164,14 @@ impl World {
     /// The machine sleeps: the monotonic clock, and with it every timer, knows nothing of it.
     pub fn sleep_machine(&self, span: Duration) {
         let span = u64::try_from(span.as_millis()).unwrap();
-        self.clock.slept_ms.fetch_add(span, Ordering::Relaxed);
+        self.clock.slept.fetch_add(span, Relaxed);
     }
 
     /// Starts the next process on the same store.
     pub async fn boot(&mut self) {
         self.boots += 1;
         let runtime =
-            boot(&self.config, &self.simulator, &self.store, &self.clock, self.setup.seed, self.boots).await;
+            boot(&self.config, &self.simulator, &self.lag, &self.clock, self.setup.seed, self.boots).await;
         self.handle = runtime.handle();
         self.runtime = Some(runtime);
     }
@@ -227,6 +243,21 @@ impl World {
     #[must_use]
     pub fn copies(&self, user: &str, text: &str) -> usize {
         self.simulator.read_ledger(|ledger| ledger.visible_copies(&chat_of(user), text))
+    }
+
+    /// What our bots wrote in a chat, as its users see it, in order.
+    #[must_use]
+    pub fn replies(&self, chat: &ChatId) -> Vec<String> {
+        self.simulator.read_ledger(|ledger| ledger.visible_in(chat).map(|m| m.text.clone()).collect())
+    }
+
+    /// The texts an account received in one conversation, in order of receipt.
+    pub async fn received(&self, n: usize, chat: &ChatId) -> Vec<String> {
+        let scope = Scope::Conversation(self.id(n), ConversationId::new(chat.as_str()));
+        let filter = InboxFilter { scope, state: None };
+        let page = Page { before: None, limit: LONGEST_PAGE };
+        let rows = self.store.inbox(&filter, page).await.unwrap().rows;
+        rows.into_iter().rev().map(|entry| entry.row.text).collect()
     }
 
     /// Waits for a condition and says how long it took.
@@ -344,7 +375,7 @@ fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
 async fn boot(
     config: &Config,
     simulator: &Simulator,
-    store: &Arc<SqliteStore>,
+    store: &Arc<Lagging>,
     clock: &Arc<VirtualClock>,
     seed: u64,
     boots: u32,

@@ -23,6 +23,13 @@ use crate::services::{Account, STORE_RETRY, Services};
 /// Conversations that are sent to at the same time; within one conversation it is one message after the other.
 const PARALLEL: usize = 16;
 
+/// A send that takes longer than this gives its place among the [`PARALLEL`] to another conversation, and goes on
+/// beside them: chats whose sends hang until their deadline hold up nobody else (F-062).
+const PLACE_KEPT: Duration = Duration::from_millis(500);
+
+/// Sends under way at most, those that have given up their place included (G12).
+const MOST: usize = 256;
+
 /// There is something to send. A hint: what is to be sent is in the store.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -51,8 +58,8 @@ pub(crate) struct Outbox {
     env: Env,
     /// Set once what an earlier life left in `sending` is marked unknown; nothing is sent before.
     settled: bool,
-    /// Conversations that are being sent to.
-    busy: BTreeSet<ConversationId>,
+    /// Conversations that are being sent to, and since when.
+    busy: BTreeMap<ConversationId, Monotonic>,
     /// Conversations that were sent to so recently that the platform's pace asks for a pause.
     resting: BTreeSet<ConversationId>,
     looking: bool,
@@ -69,7 +76,7 @@ impl Outbox {
             account,
             env,
             settled: false,
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             resting: BTreeSet::new(),
             looking: false,
             look_again: false,
@@ -132,25 +139,37 @@ impl Outbox {
     fn dispatch(&mut self, heads: Vec<OutboxRow>, ctx: &mut Context<Self>) {
         let now = self.services.clock.now();
         let mut next_due: Option<Monotonic> = None;
+        let mut sooner = |due: Monotonic| next_due = Some(next_due.map_or(due, |next| next.min(due)));
         for row in heads {
-            let occupied = self.busy.contains(&row.conversation) || self.resting.contains(&row.conversation);
+            let occupied =
+                self.busy.contains_key(&row.conversation) || self.resting.contains(&row.conversation);
             if occupied || row.state == OutboxState::Sending {
                 continue;
             }
             let due = self.due(&row, now);
             if due > now {
-                next_due = Some(next_due.map_or(due, |next| next.min(due)));
-            } else if self.busy.len() < PARALLEL {
+                sooner(due);
+            } else if let Some(free) = self.place_free_at(now) {
+                // Whoever finishes before looks again.
+                sooner(free);
+                break;
+            } else {
                 self.waits.remove(&row.id);
                 self.send(row, ctx);
-            } else {
-                // Whoever finishes looks again.
-                break;
             }
         }
         if let Some(due) = next_due {
             self.look_later((due - now).max(Duration::from_millis(1)), ctx);
         }
+    }
+
+    /// When there will be a place for another send, should nobody finish before; `None` when there is one now.
+    fn place_free_at(&self, now: Monotonic) -> Option<Monotonic> {
+        if self.busy.len() >= MOST {
+            return Some(now + PLACE_KEPT);
+        }
+        let taken = || self.busy.values().map(|began| *began + PLACE_KEPT).filter(|until| *until > now);
+        if taken().count() < PARALLEL { None } else { taken().min() }
     }
 
     /// When a row may be tried. One that no life has tried is due; one that an earlier process tried waits for what is
@@ -175,7 +194,7 @@ impl Outbox {
     }
 
     fn send(&mut self, row: OutboxRow, ctx: &mut Context<Self>) {
-        self.busy.insert(row.conversation.clone());
+        self.busy.insert(row.conversation.clone(), self.services.clock.now());
         let claim = Claim { epoch: self.account.lease.epoch, generation: self.env.generation };
         let guard = self.env.in_flight.enter();
         let (id, conversation) = (row.id, row.conversation.clone());
