@@ -38,6 +38,8 @@ pub struct AccountStatus {
     pub state: AccountState,
     /// Since when.
     pub since: Timestamp,
+    /// Since when it receives nothing, whatever states it went through meanwhile; `None` while it is ready or stopped.
+    pub down_since: Option<Timestamp>,
     /// The life of its connection actor.
     pub generation: Generation,
     /// Why it is not ready.
@@ -112,6 +114,7 @@ impl Board {
             channel: id.channel().to_string(),
             state: AccountState::Connecting,
             since: now,
+            down_since: Some(now),
             generation: Generation::default(),
             cause: None,
             blocked: None,
@@ -206,6 +209,10 @@ impl AccountStatus {
             self.state = state;
             self.since = now;
         }
+        self.down_since = match state {
+            AccountState::Ready | AccountState::Stopped => None,
+            _ => self.down_since.or(Some(now)),
+        };
         if state == AccountState::Ready {
             (self.cause, self.blocked, self.next_attempt_at, self.attempt) = (None, None, None, 0);
         }

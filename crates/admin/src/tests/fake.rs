@@ -75,6 +75,7 @@ fn view() -> AccountView {
         channel: "feishu".to_owned(),
         state: AccountState::Ready,
         since,
+        down_since: None,
         generation: Generation::FIRST,
         cause: None,
         blocked: None,

@@ -67,7 +67,8 @@ fn connection(status: &AccountStatus, now: Timestamp) -> Option<Finding> {
             ),
         ),
     };
-    Some(Finding::error(kind, Some(id), what, why, what_to_do).times(status.since, status.next_attempt_at))
+    let since = status.down_since.unwrap_or(status.since);
+    Some(Finding::error(kind, Some(id), what, why, what_to_do).times(since, status.next_attempt_at))
 }
 
 /// Never true while the connection's own deadline works; whoever trusts a status wants to know that it was checked.

@@ -127,11 +127,12 @@ fn a_code_that_nobody_knows_is_named_from_the_tenth_attempt_on() {
 #[test]
 fn an_account_that_is_down_says_since_when_and_when_it_is_tried_next_f101() {
     let mut view = healthy();
-    view.status.enter(AccountState::Reconnecting, NOW.minus(Duration::from_secs(60)));
-    view.status.since = NOW.minus(Duration::from_secs(60));
+    let lost = NOW.minus(Duration::from_secs(60));
+    view.status.enter(AccountState::Blocked, lost);
+    view.status.enter(AccountState::Reconnecting, NOW);
     view.status.next_attempt_at = Some(NOW + Duration::from_secs(23));
     let finding = &found(&view, open(), &[])[0];
-    assert_eq!(finding.since, Some(view.status.since));
+    assert_eq!(finding.since, Some(lost), "whatever states it went through meanwhile");
     assert_eq!(finding.next_attempt_at, view.status.next_attempt_at);
 }
 
