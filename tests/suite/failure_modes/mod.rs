@@ -8,6 +8,8 @@ mod connecting;
 mod identity;
 mod inbound;
 mod outbound;
+mod storage;
+mod table;
 mod turns;
 
 const SECOND: Duration = Duration::from_secs(1);
