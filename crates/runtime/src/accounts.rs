@@ -8,6 +8,7 @@ mod credentials;
 mod identity;
 mod lifecycle;
 mod outbox;
+mod repair;
 
 pub use apply::Applied;
 pub(crate) use apply::Apply;
@@ -15,7 +16,8 @@ pub(crate) use call::with_token;
 pub(crate) use connection::{Connection, Drain, Probe};
 pub(crate) use credentials::{Credentials, millis};
 pub(crate) use identity::{IdentityProbe, ProbeNow};
-pub(crate) use outbox::{Flush, Outbox};
+pub(crate) use outbox::{Due, Flush, Outbox};
+pub(crate) use repair::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
 use std::rc::Rc;
 use std::time::Duration;
