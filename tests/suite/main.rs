@@ -11,6 +11,7 @@ mod deaf;
 mod delivery;
 mod durability;
 mod faults;
+mod operator;
 mod panics;
 mod refusals;
 mod reload;
