@@ -88,6 +88,8 @@ fn a_dead_letter_is_sent_again_when_an_operator_says_so_and_not_before_f053_f055
 fn a_dead_letter_that_may_have_been_sent_is_marked_when_its_key_has_lapsed_f056() {
     in_virtual_time(async {
         let world = settled(Setup::default()).await;
+        world.say(0, "alice", "hello");
+        world.until("answered", SECOND, |w| w.copies("alice", "hello") == 1).await;
         let next = |fault| world.simulator.set_fault(world.app(0), fault, Times::Count(1)).unwrap();
         next(Fault::LoseSendAnswer(Lost::Reset));
         let sent =
