@@ -90,6 +90,8 @@ fn a_dead_letter_that_may_have_been_sent_is_marked_when_its_key_has_lapsed_f056(
         let world = settled(Setup::default()).await;
         world.say(0, "alice", "hello");
         world.until("answered", SECOND, |w| w.copies("alice", "hello") == 1).await;
+        // Past the pause between two messages to one chat.
+        tokio::time::sleep(SECOND).await;
         let next = |fault| world.simulator.set_fault(world.app(0), fault, Times::Count(1)).unwrap();
         next(Fault::LoseSendAnswer(Lost::Reset));
         let sent =
