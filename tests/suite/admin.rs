@@ -136,6 +136,69 @@ fn what_is_under_way_and_what_failed_can_be_listed() {
     assert!(code == Some(0) && table.contains("dead") && table.contains("230002"), "{table}");
 }
 
+/// What an operator does about stuck messages, on the command line of a whole process.
+#[test]
+fn stuck_messages_are_dealt_with_on_the_command_line_f053_f055() {
+    let (simulator, _server, apps, settings, mut process) = started("0s");
+    let said = |args: &[&str]| {
+        let (code, said) = settings.command(args);
+        assert_eq!(code, Some(0), "{args:?}: {said}");
+        said
+    };
+    let refuse = |times| {
+        let refusal = Fault::Send(Answer::Code { status: 400, code: 230_001 });
+        simulator.set_fault(&apps[1].app_id, refusal, Times::Count(times)).unwrap();
+    };
+    simulator.add_chat(&apps[1].app_id, chat_of("bob"), ChatType::P2p).unwrap();
+    refuse(2);
+    for text in ["one", "two"] {
+        let sent = said(&["send", "a1", "oc_bob", text]);
+        assert!(!sent.contains("ready"), "{sent}");
+    }
+    process.until("dead", 5 * SECOND, |p| ids(&p.get("/v1/outbox?state=dead"), "messages").len() == 2);
+    let dead = ids(&process.get("/v1/outbox?state=dead"), "messages");
+    let (second, first) = (dead[0].to_string(), dead[1].to_string());
+    let table = said(&["status"]);
+    assert!(table.contains("DEAD") && !table.contains("NOT CONFIGURED"), "{table}");
+    assert!(said(&["account", "show", "a1"]).contains("feishu:a1"));
+    assert_eq!(settings.command(&["account", "show", "a7"]).0, Some(64));
+    assert_eq!(settings.command(&["account", "show", "Feishu:a1"]).0, Some(64));
+
+    assert!(said(&["outbox", "retry", &first]).contains("sent now"));
+    process.until("delivered", 5 * SECOND, |_| {
+        simulator.read_ledger(|ledger| ledger.visible_copies(&chat_of("bob"), "one")) == 1
+    });
+    assert!(said(&["outbox", "discard", &second]).contains("discarded"));
+    process.until("settled", 5 * SECOND, |p| ids(&p.get("/v1/outbox?state=sent"), "messages").len() == 1);
+    for refused in [["retry", &first], ["discard", &first], ["retry", &second], ["retry", "999"]] {
+        assert_eq!(settings.command(&["outbox", refused[0], refused[1]]).0, Some(64), "{refused:?}");
+    }
+    let (_, table) = settings.command(&["outbox", "list", "--state", "discarded"]);
+    assert!(table.contains("discarded") && table.contains("two"), "{table}");
+
+    let pushed = simulator.push(&apps[0].app_id, Push::direct("oc_alice", "ou_alice", "hello")).unwrap();
+    process.until("answered", 5 * SECOND, |_| {
+        simulator.read_ledger(|ledger| ledger.visible_copies(&chat_of("alice"), "hello")) == 1
+    });
+    process.until("settled", 5 * SECOND, |p| ids(&p.get("/v1/outbox?state=sent"), "messages").len() == 2);
+    let life = said(&["trace", pushed.message_id.as_str()]);
+    let steps = ["received", "started", "done", "answered", "queued", "first attempt", "sent"];
+    assert!(steps.iter().all(|step| life.contains(step)), "{life}");
+    let life: Value = serde_json::from_str(&said(&["--json", "trace", &format!("out:{first}")])).unwrap();
+    let steps: Vec<_> = life["steps"].as_array().unwrap().iter().map(|step| &step["what"]).collect();
+    assert_eq!(steps, ["queued", "first attempt", "dead", "retried", "sent"]);
+    assert_eq!(settings.command(&["trace", "om_nobody"]).0, Some(64));
+
+    assert!(said(&["session", "reset", "feishu:a0~oc_alice"]).contains("begins anew"));
+    assert_eq!(
+        settings.command(&["session", "resume", "feishu:a0~oc_alice"]).0,
+        Some(64),
+        "nothing to resume"
+    );
+    assert_eq!(settings.command(&["account", "discard-rows", "feishu:a0"]).0, Some(64), "it is configured");
+    assert!(process.terminate(15 * SECOND).success());
+}
+
 /// F-104: a request in the log is found by what its sender was told, and has nothing of its query.
 #[test]
 fn a_mutating_request_is_in_the_log_with_its_id_and_without_its_query() {

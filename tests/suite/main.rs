@@ -14,6 +14,7 @@ mod durability;
 mod failure_modes;
 mod faults;
 mod long;
+mod operator;
 mod panics;
 mod refusals;
 mod regression;

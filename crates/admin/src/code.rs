@@ -48,6 +48,10 @@ codes! {
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
     AlreadySo = "already_so", CONFLICT;
     AccountStopped = "account_stopped", CONFLICT;
+    AccountOrphaned = "account_orphaned", CONFLICT;
+    AccountConfigured = "account_configured", CONFLICT;
+    WrongState = "wrong_state", CONFLICT;
+    NothingToResume = "nothing_to_resume", CONFLICT;
     LengthRequired = "length_required", LENGTH_REQUIRED;
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;

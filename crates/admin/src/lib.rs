@@ -18,12 +18,14 @@ mod lists;
 mod operator;
 mod parameters;
 mod problem;
+mod repair;
 mod routes;
 mod server;
 mod session_id;
 #[cfg(test)]
 mod tests;
 pub mod token;
+mod trace;
 mod views;
 
 pub use listener::Listener;

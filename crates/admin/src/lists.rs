@@ -19,11 +19,11 @@ const ENTRIES: u32 = 20;
 
 /// The session a path names.
 #[derive(Debug)]
-pub(crate) struct OfSession(AccountId, ConversationId);
+pub(crate) struct OfSession(pub(crate) AccountId, pub(crate) ConversationId);
 
 /// The number of a message in a path.
 #[derive(Debug)]
-pub(crate) struct Number(i64);
+pub(crate) struct Number(pub(crate) i64);
 
 pub(crate) async fn sessions(operator: Data<dyn Operator>, parameters: Parameters) -> Answer {
     let filter = SessionFilter {

@@ -4,8 +4,8 @@ use futures_util::future::LocalBoxFuture;
 use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountView, Applied, CommandError, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow, ReloadError,
-    Report, Status, StoreError,
+    AccountView, Applied, CommandError, Discarded, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow,
+    ReloadError, Report, Resumed, Status, StoreError,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
@@ -35,6 +35,19 @@ pub(crate) trait Operator: Send + Sync {
         limit: u32,
     ) -> LocalBoxFuture<'a, Result<Vec<Entry>, StoreError>>;
     fn outbox_row(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<Option<OutboxRow>, StoreError>>;
+    fn retry_send(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<OutboxRow, CommandError>>;
+    fn discard_send(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<OutboxRow, CommandError>>;
+    fn resume_session<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+    ) -> LocalBoxFuture<'a, Result<Resumed, CommandError>>;
+    fn reset_session<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+    ) -> LocalBoxFuture<'a, Result<Option<i64>, CommandError>>;
+    fn discard_rows<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<Discarded, CommandError>>;
 }
 
 /// What can be done to one account (F-084).
@@ -127,5 +140,33 @@ impl Operator for Handle {
 
     fn outbox_row(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<Option<OutboxRow>, StoreError>> {
         Box::pin(Self::outbox_row(self, id))
+    }
+
+    fn retry_send(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<OutboxRow, CommandError>> {
+        Box::pin(Self::retry_send(self, id))
+    }
+
+    fn discard_send(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<OutboxRow, CommandError>> {
+        Box::pin(Self::discard_send(self, id))
+    }
+
+    fn resume_session<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+    ) -> LocalBoxFuture<'a, Result<Resumed, CommandError>> {
+        Box::pin(Self::resume_session(self, account, conversation))
+    }
+
+    fn reset_session<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+    ) -> LocalBoxFuture<'a, Result<Option<i64>, CommandError>> {
+        Box::pin(Self::reset_session(self, account, conversation))
+    }
+
+    fn discard_rows<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<Discarded, CommandError>> {
+        Box::pin(Self::discard_rows(self, id))
     }
 }

@@ -56,6 +56,12 @@ pub(crate) enum Problem {
     UnknownSession,
     #[error("there is no message {0}")]
     UnknownMessage(i64),
+    #[error(
+        "this cannot be traced: give the platform's id of a message, the id of a delivery, or in:, turn: or out: with a number"
+    )]
+    InvalidTrace,
+    #[error("nothing is known of a message or a delivery of this name")]
+    NothingToTrace,
     #[error("there is nothing at this path")]
     UnknownRoute,
     #[error("this path takes {0} only")]
@@ -88,11 +94,11 @@ impl Problem {
             Self::InvalidKey => Code::InvalidIdempotencyKey,
             Self::InvalidAccountId => Code::InvalidAccountId,
             Self::InvalidSessionId => Code::InvalidSessionId,
-            Self::InvalidMessageId => Code::InvalidMessageId,
+            Self::InvalidMessageId | Self::InvalidTrace => Code::InvalidMessageId,
             Self::InvalidParameter(_) => Code::InvalidParameter,
             Self::UnknownRoute => Code::UnknownRoute,
             Self::UnknownSession => Code::UnknownSession,
-            Self::UnknownMessage(_) => Code::UnknownMessage,
+            Self::UnknownMessage(_) | Self::NothingToTrace => Code::UnknownMessage,
             Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
             Self::NoAnswer => Code::NoAnswer,
             Self::Internal => Code::InternalError,
@@ -109,6 +115,12 @@ fn of_command(error: &CommandError) -> Code {
         CommandError::UnknownAccount(_) => Code::UnknownAccount,
         CommandError::AlreadySo(..) => Code::AlreadySo,
         CommandError::IsStopped(_) => Code::AccountStopped,
+        CommandError::Orphaned(_) => Code::AccountOrphaned,
+        CommandError::Configured(_) => Code::AccountConfigured,
+        CommandError::UnknownMessage(_) => Code::UnknownMessage,
+        CommandError::WrongState(..) => Code::WrongState,
+        CommandError::UnknownSession => Code::UnknownSession,
+        CommandError::NothingToResume(_) => Code::NothingToResume,
         CommandError::Busy => Code::Busy,
         CommandError::Store(StoreError::Full) => Code::StoreFull,
         CommandError::Store(StoreError::Failed(_)) => Code::StoreFailed,

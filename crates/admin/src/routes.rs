@@ -17,9 +17,9 @@ use serde_json::json;
 use crate::body::{Body, Nothing};
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
-use crate::lists;
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
+use crate::{lists, repair};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -31,7 +31,7 @@ pub(crate) type Answer = Result<HttpResponse, Problem>;
 
 /// The account a path names.
 #[derive(Debug)]
-struct Named(AccountId);
+pub(crate) struct Named(pub(crate) AccountId);
 
 /// A message for a chat.
 #[derive(Debug, Deserialize)]
@@ -81,6 +81,12 @@ fn routes(api: &mut ServiceConfig) {
         .service(get("/v1/inbox/{id}", lists::inbox_row))
         .service(get("/v1/outbox", lists::outbox))
         .service(get("/v1/outbox/{id}", lists::outbox_row))
+        .service(post("/v1/outbox/{id}/retry", repair::retry))
+        .service(post("/v1/outbox/{id}/discard", repair::discard))
+        .service(post("/v1/sessions/{id}/resume", repair::resume))
+        .service(post("/v1/sessions/{id}/reset", repair::reset))
+        .service(delete("/v1/accounts/{id}/rows", repair::discard_rows))
+        .service(get("/v1/trace/{message}", repair::trace))
         .service(post("/v1/reload", reload))
         .service(post("/v1/shutdown", shutdown));
     for verb in Verb::ALL {
@@ -107,6 +113,15 @@ where
     F::Output: Responder + 'static,
 {
     only("POST", path, web::post().to(handler))
+}
+
+fn delete<F, Args>(path: &str, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    only("DELETE", path, web::delete().to(handler))
 }
 
 fn only(method: &'static str, path: &str, route: Route) -> Resource {

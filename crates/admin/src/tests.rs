@@ -5,6 +5,7 @@ mod fake;
 mod lists;
 mod pages;
 mod refusals;
+mod repair;
 mod socket;
 
 use std::sync::Arc;
@@ -49,6 +50,10 @@ fn get(path: &str) -> TestRequest {
 
 fn post(path: &str) -> TestRequest {
     get(path).method(actix_web::http::Method::POST)
+}
+
+fn delete(path: &str) -> TestRequest {
+    get(path).method(actix_web::http::Method::DELETE)
 }
 
 fn with_body(path: &str, body: &str) -> TestRequest {

@@ -87,6 +87,7 @@ pub(crate) fn ours(row: &OutboxRow) -> Value {
         "turn": row.turn.map(TurnId::get),
         "idempotency_key": row.key,
         "attempts": row.attempts,
+        "possibly_repeated": row.possibly_repeated,
         "last_error": row.last_error,
         "message_id": row.message_id,
         "created_at": row.created_at,
@@ -94,6 +95,8 @@ pub(crate) fn ours(row: &OutboxRow) -> Value {
         // A settled one waits for nothing.
         "not_before": is_open(row.state).then_some(row.not_before),
         "sent_at": row.sent_at,
+        "retried_at": row.retried_at,
+        "ended_at": row.ended_at,
     })
 }
 
@@ -102,8 +105,14 @@ const fn is_open(state: OutboxState) -> bool {
 }
 
 /// The states of a message of ours in the order of its life.
-pub(crate) const OUTBOX_STATES: [OutboxState; 5] =
-    [OutboxState::Ready, OutboxState::Sending, OutboxState::Unknown, OutboxState::Sent, OutboxState::Dead];
+pub(crate) const OUTBOX_STATES: [OutboxState; 6] = [
+    OutboxState::Ready,
+    OutboxState::Sending,
+    OutboxState::Unknown,
+    OutboxState::Sent,
+    OutboxState::Dead,
+    OutboxState::Discarded,
+];
 
 pub(crate) const fn outbox_state(state: OutboxState) -> &'static str {
     match state {
@@ -112,14 +121,16 @@ pub(crate) const fn outbox_state(state: OutboxState) -> &'static str {
         OutboxState::Unknown => "unknown",
         OutboxState::Sent => "sent",
         OutboxState::Dead => "dead",
+        OutboxState::Discarded => "discarded",
     }
 }
 
-const fn turn_state(state: TurnState) -> &'static str {
+pub(crate) const fn turn_state(state: TurnState) -> &'static str {
     match state {
         TurnState::Running => SessionState::Running.as_str(),
         TurnState::Interrupted => SessionState::Interrupted.as_str(),
         TurnState::Done => "done",
         TurnState::Parked => "parked",
+        TurnState::Reset => "reset",
     }
 }

@@ -62,6 +62,8 @@ reasons! {
         Unreadable = "unreadable",
         /// Its turn ended its actor or the process too often (F-069).
         TurnParked = "turn_parked",
+        /// Its turn was given up when an operator reset the conversation (F-052).
+        SessionReset = "session_reset",
         /// An operator discarded it.
         Discarded = "discarded",
     }

@@ -60,6 +60,11 @@ pub enum Command {
     /// Show messages of ours and how far they got.
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Tell the whole life of a message: received, judged, every turn, every attempt to send.
+    Trace {
+        /// The platform's id of a message or a delivery, or `in:`, `turn:` or `out:` with a number of ours.
+        message: String,
+    },
     /// Read the configuration now and apply what has changed in it; a changed file is also read by itself.
     Reload,
     /// End the running process in an orderly way.
@@ -100,22 +105,27 @@ pub enum DemoAction {
 pub enum Account {
     /// Show all accounts.
     List,
-    /// Show one account.
-    Show { account: AccountId },
+    /// Show one account; of those named here the channel may be left out.
+    Show { account: String },
     /// Start an account that was stopped.
-    Start { account: AccountId },
+    Start { account: String },
     /// Stop an account until it is started again or the process restarts.
-    Stop { account: AccountId },
+    Stop { account: String },
     /// Give every actor of an account a new life.
-    Restart { account: AccountId },
+    Restart { account: String },
     /// Ask an account for signs of life, or, while it waits to reconnect, let it try now.
-    Probe { account: AccountId },
+    Probe { account: String },
+    /// Delete every row of an account that is not configured any more.
+    DiscardRows {
+        /// The account with its channel, as `moorline status` shows it.
+        account: AccountId,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct Send {
-    /// The account that sends.
-    pub account: AccountId,
+    /// The account that sends; its channel may be left out.
+    pub account: String,
     /// The chat, user or address it goes to, as the platform names it.
     pub to: String,
     /// The text.
@@ -145,6 +155,16 @@ pub enum Session {
         /// How many entries of the transcript, at most 500.
         #[arg(long, default_value_t = 20, value_name = "COUNT")]
         entries: u32,
+    },
+    /// Let a session go on: answer what was given up with its last turns, or take up what was interrupted.
+    Resume {
+        /// The session as the list names it.
+        session: String,
+    },
+    /// Let a session begin anew: forget its transcript and give up the turn that is running.
+    Reset {
+        /// The session as the list names it.
+        session: String,
     },
 }
 
@@ -181,6 +201,16 @@ pub enum Outbox {
     },
     /// Show one message of ours.
     Show {
+        /// Its number in the list.
+        id: u64,
+    },
+    /// Send a message now: a dead letter, or one that waits.
+    Retry {
+        /// Its number in the list.
+        id: u64,
+    },
+    /// Give a message up for good.
+    Discard {
         /// Its number in the list.
         id: u64,
     },
@@ -232,4 +262,5 @@ pub enum OutboxState {
     Unknown,
     Sent,
     Dead,
+    Discarded,
 }

@@ -2,12 +2,14 @@
 
 mod doctor;
 pub mod lists;
+pub mod repair;
+pub mod trace;
 
 pub use doctor::doctor;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use moorline_core::{AccountId, Timestamp};
+use moorline_core::Timestamp;
 use serde_json::{Value, json};
 
 use crate::cli::{self, Account, Place};
@@ -34,6 +36,7 @@ pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
         ))?;
         output::line("")?;
         accounts_table(status["accounts"].as_array().map_or(&[], Vec::as_slice))?;
+        repair::orphans(&status["orphaned"])?;
     }
     Ok(if ready { Code::Ok } else { Code::NotHealthy })
 }
@@ -88,11 +91,13 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
             return Ok(Code::Ok);
         }
         Account::Show { account } => return show(&client, account, as_json).await,
+        Account::DiscardRows { account } => return repair::discard_rows(&client, account, as_json).await,
         Account::Start { account } => ("start", account),
         Account::Stop { account } => ("stop", account),
         Account::Restart { account } => ("restart", account),
         Account::Probe { account } => ("probe", account),
     };
+    let id = account_id(&client, id).await?;
     let answer = client.expect(Method::POST, &format!("/v1/accounts/{id}/{verb}"), None).await?;
     if as_json {
         output::json(&answer)?;
@@ -108,7 +113,29 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
     Ok(Code::Ok)
 }
 
-async fn show(client: &Client, id: &AccountId, as_json: bool) -> Result<Code> {
+/// An account's id as it was typed, or that of the one account that has this name on any channel.
+async fn account_id(client: &Client, typed: &str) -> Result<String> {
+    if typed.contains(':') {
+        let misspelt = |error| Failed::new(Code::Usage, format!("`{typed}` is not an account: {error}"));
+        typed.parse::<moorline_core::AccountId>().map_err(misspelt)?;
+        return Ok(typed.to_owned());
+    }
+    let accounts = client.expect(Method::GET, "/v1/accounts", None).await?;
+    let ids = accounts["accounts"].as_array().into_iter().flatten().map(|account| text(&account["id"]));
+    let mut named: Vec<String> =
+        ids.filter(|id| id.split_once(':').is_some_and(|(_, name)| name == typed)).collect();
+    match (named.pop(), named.is_empty()) {
+        (Some(id), true) => Ok(id),
+        (Some(id), false) => {
+            let message = format!("`{typed}` may be {id} or {}: name the channel too", named.join(" or "));
+            Err(Failed::new(Code::Usage, message).into())
+        }
+        (None, _) => Err(Failed::new(Code::Usage, format!("there is no account `{typed}`")).into()),
+    }
+}
+
+async fn show(client: &Client, id: &str, as_json: bool) -> Result<Code> {
+    let id = account_id(client, id).await?;
     let account = client.expect(Method::GET, &format!("/v1/accounts/{id}"), None).await?;
     if as_json {
         output::json(&account)?;
@@ -147,7 +174,7 @@ async fn show(client: &Client, id: &AccountId, as_json: bool) -> Result<Code> {
         row(name, ago(&account["evidence"][key]));
     }
     let counts = &account["counts"];
-    for name in ["received", "answered", "pending", "duplicates", "outbox", "dead"] {
+    for name in ["received", "answered", "pending", "duplicates", "outbox", "dead", "discarded"] {
         row(name, counts[name].to_string());
     }
     for name in ["dropped", "held"] {
@@ -163,13 +190,17 @@ pub async fn send(place: &Place, send: &cli::Send, as_json: bool) -> Result<Code
     if let Some(key) = &send.idempotency_key {
         body["idempotency_key"] = json!(key);
     }
-    let path = format!("/v1/accounts/{}/messages", send.account);
-    let answer = Client::of_running(place)?.expect(Method::POST, &path, Some(&body)).await?;
+    let client = Client::of_running(place)?;
+    let path = format!("/v1/accounts/{}/messages", account_id(&client, &send.account).await?);
+    let answer = client.expect(Method::POST, &path, Some(&body)).await?;
     if as_json {
         output::json(&answer)?;
     } else {
         let again = if answer["repeated"] == json!(true) { ", sent before under this key" } else { "" };
-        output::line(&format!("message {} is {}{again}", answer["id"], text(&answer["state"])))?;
+        // What the endpoint calls ready has only been put into the outbox.
+        let state = text(&answer["state"]);
+        let state = if state == "ready" { "queued" } else { &state };
+        output::line(&format!("message {} is {state}{again}", answer["id"]))?;
     }
     Ok(Code::Ok)
 }
@@ -232,6 +263,7 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
         "PENDING",
         "DROPPED",
         "HELD",
+        "DEAD",
         "WHY NOT READY",
     ]);
     for account in accounts {
@@ -261,6 +293,7 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
             counts["pending"].to_string(),
             sum(&counts["dropped"]).to_string(),
             sum(&counts["held"]).to_string(),
+            counts["dead"].to_string(),
             why,
         ]);
     }

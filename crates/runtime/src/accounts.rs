@@ -9,6 +9,7 @@ mod identity;
 mod lifecycle;
 mod outbox;
 mod parts;
+mod repair;
 mod vigil;
 
 pub use apply::Applied;
@@ -17,8 +18,9 @@ pub(crate) use call::with_token;
 pub(crate) use connection::{Awoken, Connection, Drain, Probe};
 pub(crate) use credentials::{Credentials, millis};
 pub(crate) use identity::{IdentityProbe, ProbeNow};
-pub(crate) use outbox::{Flush, Outbox};
+pub(crate) use outbox::{Due, Flush, Outbox};
 pub(crate) use parts::parts;
+pub(crate) use repair::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
 use std::rc::Rc;
 use std::time::Duration;

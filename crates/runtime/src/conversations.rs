@@ -1,7 +1,10 @@
 //! The router of conversations: one actor per active conversation, and the only one who sends to it.
 
 mod conversation;
+mod reset;
 mod typing;
+
+pub(crate) use reset::Reset;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -71,6 +74,8 @@ struct Active {
     leaving: bool,
     /// A wake-up came that it did not get.
     again: bool,
+    /// An operator lets the conversation begin anew; its place is free when that is stored.
+    resetting: bool,
 }
 
 impl Conversations {
@@ -117,7 +122,8 @@ impl Conversations {
             ctx.run_later(STORE_RETRY, move |this, ctx| this.wake(key, ctx));
             return;
         }
-        self.active.insert(name, Active { key, actor, sent: 0, leaving: false, again: false });
+        let active = Active { key, actor, sent: 0, leaving: false, again: false, resetting: false };
+        self.active.insert(name, active);
     }
 
     /// Asks whoever only rests to end, and looks again soon for the work that found no room.
@@ -157,6 +163,10 @@ impl Conversations {
         let name = exited.id.clone();
         let gone = self.env.children.stop(&name);
         ctx.spawn(actix::fut::wrap_future(gone).map(move |_, this: &mut Self, ctx| {
+            // A reset frees the place by itself, and may have done so.
+            if this.active.get(&name).is_none_or(|active| active.resetting || !active.leaving) {
+                return;
+            }
             let Some(active) = this.active.remove(&name) else { return };
             if fault {
                 this.interrupt(active.key, generation, ctx);

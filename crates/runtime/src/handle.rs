@@ -1,6 +1,10 @@
 //! The handle: what an operator's tools may see and do. It reads snapshots and sends commands; no state of an
 //! actor is behind it.
 
+mod repair;
+
+pub use repair::{Discarded, Orphan, Resumed, ResumedFrom};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +69,8 @@ pub struct Status {
     pub config: ConfigStatus,
     /// Every account, by id.
     pub accounts: Vec<AccountView>,
+    /// Accounts that are not configured and have rows all the same (F-055).
+    pub orphaned: Vec<Orphan>,
 }
 
 /// Turns at one moment.
@@ -119,6 +125,24 @@ pub enum CommandError {
     /// The account is stopped.
     #[error("account {0} is stopped; start it first")]
     IsStopped(AccountId),
+    /// The account is not configured, so nobody can send or answer for it.
+    #[error("account {0} is not configured any more: configure it again, or discard its rows")]
+    Orphaned(AccountId),
+    /// The account is configured, so its rows are in use.
+    #[error("account {0} is configured: its rows can be discarded once it is removed from the configuration")]
+    Configured(AccountId),
+    /// There is no such message of ours.
+    #[error("there is no message {0}")]
+    UnknownMessage(OutboxId),
+    /// A message of ours is in a state in which this cannot be done to it.
+    #[error("message {0} {1}")]
+    WrongState(OutboxId, &'static str),
+    /// The conversation never received a message.
+    #[error("this conversation never received a message")]
+    UnknownSession,
+    /// Nothing in the conversation is parked, interrupted or waiting.
+    #[error("there is nothing to resume in this session: {0}")]
+    NothingToResume(&'static str),
     /// The actor that would do it is being restarted, or is too busy to answer in time.
     #[error("the runtime could not take the command just now; it may be sent again")]
     Busy,
@@ -133,7 +157,8 @@ impl Handle {
     /// # Errors
     /// When the store cannot be read.
     pub async fn status(&self) -> Result<Status, StoreError> {
-        let accounts = self.accounts().await?;
+        let mut counts = self.store.counts().await?;
+        let accounts = self.views(&mut counts);
         let store = self.store_status();
         Ok(Status {
             version: self.version,
@@ -145,6 +170,7 @@ impl Handle {
             store,
             config: self.config_status.read().clone(),
             accounts,
+            orphaned: repair::orphans(counts),
         })
     }
 
@@ -153,12 +179,16 @@ impl Handle {
     /// # Errors
     /// When the store cannot be read.
     pub async fn accounts(&self) -> Result<Vec<AccountView>, StoreError> {
-        let mut counts = self.store.counts().await?;
+        Ok(self.views(&mut self.store.counts().await?))
+    }
+
+    /// Takes the counts of every account that is configured.
+    fn views(&self, counts: &mut BTreeMap<AccountId, Counts>) -> Vec<AccountView> {
         let views = self.board.accounts().into_iter().map(|status| {
             let counts = counts.remove(&status.id).unwrap_or_default();
             AccountView { status, counts }
         });
-        Ok(views.collect())
+        views.collect()
     }
 
     /// One account.

@@ -25,14 +25,17 @@ pub use accounts::Applied;
 pub use board::{AccountStatus, Board, IdentityStatus, TokenState, TokenStatus};
 pub use doctor::{Finding, FindingKind, Report, Severity};
 pub use exit::ExitReason;
-pub use handle::{AccountView, CommandError, Enqueued, Handle, NotReady, Status, StoreStatus, Turns};
+pub use handle::{
+    AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Status,
+    StoreStatus, Turns,
+};
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
     ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Role, Scope, SessionFilter, SessionRow,
-    SessionState, StoreError, TurnState,
+    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, Role, Scope, SessionFilter,
+    SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

@@ -8,6 +8,7 @@ mod listing;
 mod model;
 mod rows;
 mod sqlite;
+mod trace;
 mod tx;
 
 pub use data_dir::{DataDir, OpenError};
@@ -21,6 +22,7 @@ pub use rows::{
     Work,
 };
 pub use sqlite::{Fault, SqliteOptions, SqliteStore, Statistics};
+pub use trace::{LONGEST_TRACE, Receipt, Trace, Traced, TurnEntry};
 pub use tx::{Claim, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
 
 use futures_util::future::BoxFuture;

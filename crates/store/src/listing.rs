@@ -8,6 +8,7 @@ use moorline_core::{AccountId, ConversationId, InboxId, Timestamp, TurnId};
 
 use crate::StoreError;
 use crate::rows::{InboxRow, OutboxRow, OutboxState, TurnState};
+use crate::trace::{Trace, Traced};
 
 /// Reads for people.
 pub trait Listing: Send + Sync {
@@ -41,6 +42,9 @@ pub trait Listing: Send + Sync {
         filter: &OutboxFilter,
         page: Page,
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>>;
+
+    /// The life of a message, with whole texts; empty when nothing is known of it.
+    fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>>;
 }
 
 /// The longest page, in rows.

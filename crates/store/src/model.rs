@@ -2,14 +2,17 @@
 //! for tests that need none of its speed.
 
 mod list;
+mod operator;
 mod ops;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use moorline_core::{
-    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, InboxId, OutboxId, Timestamp, TurnId,
+    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, HoldReason, InboxId, OutboxId, Timestamp,
+    TurnId,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -57,6 +60,15 @@ struct State {
     beside: BTreeMap<InboxId, Beside>,
     turns: BTreeMap<TurnId, Turn>,
     outbox: BTreeMap<OutboxId, Message>,
+    /// The last numbers given out; those of deleted rows are not given again.
+    last: Last,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    inbox: i64,
+    turn: i64,
+    outbox: i64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -75,6 +87,9 @@ struct Beside {
     written_at: Option<Timestamp>,
     settled_at: Option<Timestamp>,
     raw_bytes: u64,
+    repeats: u64,
+    repeated_at: Option<Timestamp>,
+    judged: Option<(HoldReason, Timestamp)>,
 }
 
 /// A turn; the inputs of its row are filled in when it is read.
@@ -82,6 +97,9 @@ struct Beside {
 struct Turn {
     row: TurnRow,
     inputs: BTreeSet<InboxId>,
+    interrupted_at: Option<Timestamp>,
+    resumed_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -163,6 +181,7 @@ impl State {
         for Message { row, .. } in self.outbox.values().filter(|message| message.row.account == *account) {
             counts.outbox += u64::from(is_open(row.state));
             counts.dead += u64::from(row.state == OutboxState::Dead);
+            counts.discarded += u64::from(row.state == OutboxState::Discarded);
         }
         counts
     }

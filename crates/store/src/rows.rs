@@ -91,6 +91,8 @@ pub enum TurnState {
     Done,
     /// Given up.
     Parked,
+    /// Given up when an operator reset the conversation.
+    Reset,
 }
 
 /// One entry of a transcript.
@@ -148,6 +150,12 @@ pub struct OutboxRow {
     pub created_at: Timestamp,
     /// When the platform confirmed it.
     pub sent_at: Option<Timestamp>,
+    /// An earlier attempt may have succeeded: it was claimed again as `unknown`.
+    pub doubted: bool,
+    /// When it was last given up: became dead or was discarded.
+    pub ended_at: Option<Timestamp>,
+    /// When an operator last asked for it to be sent at once.
+    pub retried_at: Option<Timestamp>,
 }
 
 /// Where a message of ours stands.
@@ -162,8 +170,10 @@ pub enum OutboxState {
     Sent,
     /// Claimed once, and nobody can tell whether it went out.
     Unknown,
-    /// Will never be sent; an operator can see why.
+    /// Will not be sent, unless an operator asks for it; the last error says why.
     Dead,
+    /// Given up by an operator.
+    Discarded,
 }
 
 /// A remembered identity.
@@ -193,6 +203,8 @@ pub struct Counts {
     pub duplicates: u64,
     /// Messages of ours that are not settled.
     pub outbox: u64,
-    /// Messages of ours that will never be sent.
+    /// Messages of ours that the platform will not take.
     pub dead: u64,
+    /// Messages of ours that an operator gave up.
+    pub discarded: u64,
 }

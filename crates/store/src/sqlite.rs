@@ -10,6 +10,7 @@ mod reader;
 mod schema;
 mod statements;
 mod status;
+mod trace;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -39,6 +40,7 @@ use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
 };
 use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Work};
+use crate::trace::{Trace, Traced};
 use crate::tx::{Outcome, Tx};
 use crate::{Health, Store, StoreError};
 
@@ -356,6 +358,11 @@ impl Listing for SqliteStore {
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
         let filter = filter.clone();
         self.read(move |conn| list::outbox(conn, &filter, page))
+    }
+
+    fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
+        let traced = traced.clone();
+        self.read(move |conn| trace::trace(conn, &traced))
     }
 }
 

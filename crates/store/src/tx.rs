@@ -189,6 +189,39 @@ pub enum Op {
         /// The identity.
         identity: Identity,
     },
+    /// An operator wants a message of ours sent now (F-053, F-055). A dead letter goes back to its old place with its
+    /// key: as `unknown` if an earlier attempt may have succeeded, else as `ready`. One that waits is due at once.
+    /// `Conflict` when it is being sent, was sent or was discarded.
+    RetrySend {
+        /// The row.
+        outbox: OutboxId,
+    },
+    /// An operator gives a message of ours up: `dead`, `ready` or `unknown` → `discarded`, for good. `Duplicate` when
+    /// it was discarded before, `Conflict` when it is being sent or was sent.
+    DiscardSend {
+        /// The row.
+        outbox: OutboxId,
+    },
+    /// Puts the messages of a conversation that were given up with its latest turns back to pending: those of every
+    /// parked turn after its last one that was not parked. The next turn on them begins with the first attempt.
+    /// `Applied` carries how many they are; `Conflict` when there are none.
+    ReopenTurns {
+        /// The conversation.
+        conversation: ConversationId,
+    },
+    /// Lets a conversation begin anew: its transcript so far is forgotten, and a turn that is not over is given up, its
+    /// inputs dropped as `session_reset`, whoever works on it. What waits goes on waiting. `Applied` carries the turn,
+    /// or 0; `Conflict` when the conversation never received a message.
+    ResetSession {
+        /// The conversation.
+        conversation: ConversationId,
+    },
+    /// Deletes about `limit` of the account's rows, whatever their state; its epoch is kept. `Applied` carries 1 when
+    /// there may be more of them, else 0.
+    DiscardRows {
+        /// How many rows, so that nobody waits long for the writer.
+        limit: u32,
+    },
 }
 
 /// A message to store.

@@ -7,14 +7,15 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture, ready};
 use moorline_core::{
     AccountId, AccountState, BootId, Chat, ChatId, ChatKind, ConversationId, DropReason, EventId, Evidence,
-    Generation, IdempotencyKey, IdentityState, InboxId, Outbound, OutboxId, Route, Timestamp, TurnId,
+    Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, Outbound, OutboxId, Route, Timestamp,
+    TurnId,
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Enqueued, Entry,
-    IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, OutboxFilter,
-    OutboxRow, OutboxState, Page, ReloadError, Report, Role, SessionFilter, SessionRow, Status, StoreError,
-    StoreStatus, TurnState, Turns,
+    AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
+    Entry, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, Orphan,
+    OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, Resumed, ResumedFrom, Role,
+    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced, TurnEntry, TurnState, Turns,
 };
 use parking_lot::Mutex;
 
@@ -102,6 +103,10 @@ impl Operator for Fake {
                 store: StoreStatus { state: "ok", message: None },
                 config: ConfigStatus::default(),
                 accounts: vec![view()],
+                orphaned: vec![Orphan {
+                    id: "feishu:old".parse().unwrap(),
+                    counts: Counts { received: 2, pending: 2, ..Counts::default() },
+                }],
             })
         })
     }
@@ -183,6 +188,48 @@ impl Operator for Fake {
     fn outbox_row(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<Option<OutboxRow>, StoreError>> {
         Box::pin(async move { Ok((id.get() == 41).then(ours)) })
     }
+
+    fn retry_send(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<OutboxRow, CommandError>> {
+        Box::pin(self.on_ours("retry", id))
+    }
+
+    fn discard_send(&self, id: OutboxId) -> LocalBoxFuture<'_, Result<OutboxRow, CommandError>> {
+        Box::pin(self.on_ours("discard", id))
+    }
+
+    fn resume_session<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+    ) -> LocalBoxFuture<'a, Result<Resumed, CommandError>> {
+        Box::pin(async move {
+            self.known(account).await?;
+            self.done.lock().push(format!("resume {conversation}"));
+            Ok(Resumed { from: ResumedFrom::Parked, messages: 2, waits_for_channel: false })
+        })
+    }
+
+    fn reset_session<'a>(
+        &'a self,
+        account: &'a AccountId,
+        conversation: &'a ConversationId,
+    ) -> LocalBoxFuture<'a, Result<Option<i64>, CommandError>> {
+        Box::pin(async move {
+            self.known(account).await?;
+            self.done.lock().push(format!("reset {conversation}"));
+            Ok(Some(3))
+        })
+    }
+
+    fn discard_rows<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<Discarded, CommandError>> {
+        Box::pin(async move {
+            if *id == main() {
+                return Err(CommandError::Configured(main()));
+            }
+            self.done.lock().push(format!("discard rows of {id}"));
+            Ok(Discarded { id: id.clone(), done: true, counts: Counts::default() })
+        })
+    }
 }
 
 /// The conversation of everything in the lists; as awkward in a path as a platform could make it.
@@ -240,10 +287,52 @@ fn ours() -> OutboxRow {
         message_id: None,
         created_at: Timestamp::from_millis(0),
         sent_at: None,
+        doubted: false,
+        ended_at: None,
+        retried_at: None,
     }
 }
 
+/// The life of message 7: held, dropped when it was judged, delivered three times.
+fn life() -> Trace {
+    let mut entry = received();
+    entry.settled_at = Some(Timestamp::from_millis(60_000));
+    let at = |seconds: i64| Timestamp::from_millis(1_000 * seconds);
+    let turn = TurnEntry {
+        id: TurnId::new(3),
+        account: main(),
+        conversation: ConversationId::new(CONVERSATION),
+        inputs: vec![InboxId::new(7)],
+        state: TurnState::Parked,
+        attempt: 3,
+        started_at: at(70),
+        interrupted_at: Some(at(71)),
+        resumed_at: Some(at(72)),
+        ended_at: Some(at(80)),
+    };
+    let sent = OutboxRow {
+        created_at: at(80),
+        ended_at: Some(at(81)),
+        retried_at: Some(at(90)),
+        sent_at: Some(at(91)),
+        last_error: Some("refused".to_owned()),
+        ..ours()
+    };
+    let judged = Some((HoldReason::Identity, at(60)));
+    let receipt = Receipt { entry, repeats: 2, repeated_at: Some(at(30)), judged };
+    Trace { received: vec![receipt], turns: vec![turn], ours: vec![sent] }
+}
+
 impl Fake {
+    async fn on_ours(&self, what: &str, id: OutboxId) -> Result<OutboxRow, CommandError> {
+        self.refuses.lock().clone().map_or(Ok(()), Err)?;
+        if id.get() != 41 {
+            return Err(CommandError::UnknownMessage(id));
+        }
+        self.done.lock().push(format!("{what} {id}"));
+        Ok(ours())
+    }
+
     fn listed<T: Send + 'static>(
         &self,
         asked: String,
@@ -290,5 +379,11 @@ impl Listing for Fake {
         page: Page,
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
         self.listed(format!("{filter:?} {page:?}"), ours())
+    }
+
+    fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
+        self.listed.lock().push(format!("{traced:?}"));
+        let is_it = [Traced::Name("om_7".to_owned()), Traced::Inbox(InboxId::new(7))].contains(traced);
+        ready(Ok(if is_it { life() } else { Trace::default() })).boxed()
     }
 }

@@ -37,6 +37,7 @@ fn a_message_is_shown_without_its_bytes() {
     assert!(whole.get("raw").is_none());
     let ours = ask(&fake, get("/v1/outbox/41")).body;
     assert_eq!((&ours["state"], &ours["not_before"]), (&json!("sent"), &json!(null)));
+    assert_eq!(ours["possibly_repeated"], json!(false));
     assert_eq!(ask(&fake, get("/v1/outbox")).body["messages"][0]["id"], json!(41));
 }
 
@@ -75,7 +76,7 @@ fn parameters_that_mean_nothing_are_refused() {
         ("/v1/inbox?account=main", "`account`"),
         ("/v1/inbox?account=", "`account`"),
         ("/v1/inbox?state=PENDING", "pending, held, answered, dropped"),
-        ("/v1/outbox?state=pending", "ready, sending, unknown, sent, dead"),
+        ("/v1/outbox?state=pending", "ready, sending, unknown, sent, dead, discarded"),
         ("/v1/sessions?state=pending", "running, interrupted, waiting, held, idle"),
         ("/v1/inbox?limit=0", "1 to 500"),
         ("/v1/inbox?limit=501", "1 to 500"),

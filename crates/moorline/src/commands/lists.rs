@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use http::Method;
 use serde_json::Value;
 
-use super::{ago, text};
+use super::{ago, repair, text};
 use crate::cli::{Inbox, Outbox, Page, Place, Scope, Session};
 use crate::client::Client;
 use crate::exit::{Code, Failed};
@@ -31,6 +31,8 @@ pub async fn session(place: &Place, action: &Session, as_json: bool) -> Result<C
             let answer = get(place, &format!("/v1/sessions/{id}?entries={entries}")).await?;
             if as_json { output::json(&answer) } else { show_session(&answer) }?;
         }
+        Session::Resume { session } => repair::resume(place, &session_id(session)?, as_json).await?,
+        Session::Reset { session } => repair::reset(place, &session_id(session)?, as_json).await?,
     }
     Ok(Code::Ok)
 }
@@ -63,6 +65,8 @@ pub async fn outbox(place: &Place, action: &Outbox, as_json: bool) -> Result<Cod
             let answer = get(place, &format!("/v1/outbox/{id}")).await?;
             if as_json { output::json(&answer) } else { show_ours(&answer) }?;
         }
+        Outbox::Retry { id } => repair::retry(place, *id, as_json).await?,
+        Outbox::Discard { id } => repair::discard(place, *id, as_json).await?,
     }
     Ok(Code::Ok)
 }
@@ -116,7 +120,7 @@ fn session_id(given: &str) -> Result<String> {
     }
 }
 
-fn encoded(text: &str, kept: &[u8]) -> String {
+pub(super) fn encoded(text: &str, kept: &[u8]) -> String {
     let encode = |byte: u8| {
         if byte.is_ascii_alphanumeric() || kept.contains(&byte) {
             char::from(byte).to_string()
@@ -163,7 +167,7 @@ fn outbox_table(answer: &Value) -> Result<()> {
         vec![
             message["id"].to_string(),
             ago(&message["created_at"]),
-            text(&message["state"]),
+            ours_state(message),
             message["attempts"].to_string(),
             foreign(&message["session"], NAME_WIDTH),
             foreign(&message["text"], TEXT_WIDTH),
@@ -237,10 +241,16 @@ fn show_ours(message: &Value) -> Result<()> {
     let mut row = |name: &str, value: String| table.row(vec![name.to_owned(), value]);
     row("message", message["id"].to_string());
     row("session", foreign(&message["session"], usize::MAX));
-    row("state", text(&message["state"]));
+    row("state", ours_state(message));
     row("created", ago(&message["created_at"]));
     row("attempts", message["attempts"].to_string());
-    for (name, key) in [("first attempt", "first_attempt_at"), ("sent", "sent_at")] {
+    let times = [
+        ("first attempt", "first_attempt_at"),
+        ("given up", "ended_at"),
+        ("retried", "retried_at"),
+        ("sent", "sent_at"),
+    ];
+    for (name, key) in times {
         if !message[key].is_null() {
             row(name, ago(&message[key]));
         }
@@ -269,6 +279,12 @@ fn state(message: &Value) -> String {
     if message["reason"].is_null() { state } else { format!("{state}: {}", text(&message["reason"])) }
 }
 
+/// A state, and whether a user may see the message twice.
+fn ours_state(message: &Value) -> String {
+    let mark = if message["possibly_repeated"] == Value::Bool(true) { ", maybe twice" } else { "" };
+    format!("{}{mark}", text(&message["state"]))
+}
+
 fn turn(turn: &Value) -> String {
     if turn.is_null() {
         return String::new();
@@ -278,7 +294,7 @@ fn turn(turn: &Value) -> String {
 }
 
 /// A text that we did not write.
-fn foreign(value: &Value, width: usize) -> String {
+pub(super) fn foreign(value: &Value, width: usize) -> String {
     cut(&text(value), width)
 }
 

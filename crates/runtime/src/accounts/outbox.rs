@@ -35,6 +35,11 @@ const MOST: usize = 256;
 #[rtype(result = "()")]
 pub(crate) struct Flush;
 
+/// An operator has changed a row: whatever it waited for is over.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Due(pub(crate) OutboxId);
+
 /// What a row waits for after an attempt.
 #[derive(Debug, Clone, Copy)]
 struct Wait {
@@ -323,6 +328,15 @@ impl Handler<Flush> for Outbox {
     type Result = ();
 
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) {
+        self.look(ctx);
+    }
+}
+
+impl Handler<Due> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, Due(row): Due, ctx: &mut Context<Self>) {
+        self.waits.remove(&row);
         self.look(ctx);
     }
 }

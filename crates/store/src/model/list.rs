@@ -10,6 +10,7 @@ use crate::listing::{
     SessionFilter, SessionRow, cut,
 };
 use crate::rows::{InboxRow, InboxState, OutboxRow};
+use crate::trace::{Trace, Traced};
 
 impl State {
     fn session(&self, account: &AccountId, conversation: &ConversationId) -> Option<SessionRow> {
@@ -57,7 +58,7 @@ impl State {
         page.of(found, None, |session| session.latest.get())
     }
 
-    fn entry(&self, row: &InboxRow) -> InboxEntry {
+    pub(super) fn entry(&self, row: &InboxRow) -> InboxEntry {
         let beside = self.beside.get(&row.id).cloned().unwrap_or_default();
         InboxEntry {
             row: row.clone(),
@@ -143,5 +144,9 @@ impl Listing for ModelStore {
             });
             page.of(rows.collect(), None, |row| row.id.get())
         })
+    }
+
+    fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
+        self.read(|state| state.trace(traced))
     }
 }

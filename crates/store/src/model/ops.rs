@@ -14,15 +14,15 @@ use crate::rows::{
 use crate::tx::{Claim, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
 
 /// Why a transaction does not happen.
-enum Stop {
+pub(super) enum Stop {
     Not(Outcome),
     Refused(&'static str),
 }
 
-const CONFLICT: Stop = Stop::Not(Outcome::Conflict);
+pub(super) const CONFLICT: Stop = Stop::Not(Outcome::Conflict);
 const FENCED: Stop = Stop::Not(Outcome::Fenced);
 
-type Step = Result<Outcome, Stop>;
+pub(super) type Step = Result<Outcome, Stop>;
 
 impl State {
     /// All or nothing: the operations work on a copy.
@@ -48,7 +48,7 @@ impl State {
         match (op, &tx.lease) {
             (Op::BeginBoot { boot, .. }, _) => Ok(self.begin_boot(boot)),
             (Op::EndBoot { boot }, _) => self.end_boot(boot),
-            (Op::TakeOver { account }, _) => Ok(self.take_over(account)),
+            (Op::TakeOver { account }, _) => Ok(self.take_over(account, tx.at)),
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -73,12 +73,12 @@ impl State {
             Op::StartTurn { conversation, inputs, claim } => {
                 self.start_turn(lease, at, conversation, inputs, *claim)
             }
-            Op::ResumeTurn { turn, attempt, claim } => self.resume_turn(lease, *turn, *attempt, *claim),
+            Op::ResumeTurn { turn, attempt, claim } => self.resume_turn(lease, at, *turn, *attempt, *claim),
             Op::FinishTurn { turn, claim, entries, replies } => {
                 self.finish_turn(lease, at, *turn, *claim, entries, replies)
             }
             Op::InterruptTurns { conversation, generation } => {
-                Ok(self.interrupt_turns(lease, conversation.as_ref(), *generation))
+                Ok(self.interrupt_turns(lease, at, conversation.as_ref(), *generation))
             }
             Op::ParkTurn { turn, notice } => self.park_turn(lease, at, *turn, notice.as_ref()),
             Op::Enqueue { parts } => self.enqueue_parts(lease, at, parts),
@@ -87,10 +87,15 @@ impl State {
             }
             Op::SettleSend { outbox, claim, result } => self.settle_send(lease, at, *outbox, *claim, result),
             Op::InterruptSends { generation } => Ok(self.interrupt_sends(lease, *generation)),
+            Op::RetrySend { outbox } => self.retry_send(lease, at, *outbox),
+            Op::DiscardSend { outbox } => self.discard_send(lease, at, *outbox),
+            Op::ReopenTurns { conversation } => self.reopen_turns(lease, at, conversation),
+            Op::ResetSession { conversation } => self.reset_session(lease, at, conversation),
+            Op::DiscardRows { .. } => self.discard_rows(lease),
         }
     }
 
-    fn account(&mut self, lease: &Lease) -> Result<&mut Account, Stop> {
+    pub(super) fn account(&mut self, lease: &Lease) -> Result<&mut Account, Stop> {
         self.accounts.get_mut(&lease.account).ok_or(FENCED)
     }
 
@@ -108,13 +113,13 @@ impl State {
         Ok(if before { Outcome::Duplicate(0) } else { Outcome::Applied(0) })
     }
 
-    fn take_over(&mut self, id: &AccountId) -> Outcome {
+    fn take_over(&mut self, id: &AccountId, at: Timestamp) -> Outcome {
         let account = self.accounts.entry(id.clone()).or_default();
         account.epoch = moorline_core::Epoch::new(account.epoch.get() + 1);
         let epoch = account.epoch;
         for turn in self.turns.values_mut().filter(|turn| turn.row.account == *id) {
             if turn.row.state == TurnState::Running && turn.row.claim.epoch < epoch {
-                turn.row.state = TurnState::Interrupted;
+                (turn.row.state, turn.interrupted_at) = (TurnState::Interrupted, Some(at));
             }
         }
         for message in self.outbox.values_mut().filter(|message| message.row.account == *id) {
@@ -131,7 +136,7 @@ impl State {
         if message.dedupe.is_empty() {
             return Err(Stop::Refused("a message without a key to recognise its repetition"));
         }
-        let id = InboxId::new(self.inbox.len() as i64 + 1);
+        let id = InboxId::new(self.last.inbox + 1);
         let account = self.account(lease)?;
         let seen = message.dedupe.iter().find_map(|key| account.dedupe.get(key).copied());
         for key in &message.dedupe {
@@ -139,6 +144,10 @@ impl State {
         }
         if let Some(seen) = seen {
             account.duplicates += 1;
+            if let Some(beside) = self.beside.get_mut(&seen) {
+                beside.repeats += 1;
+                beside.repeated_at = Some(at);
+            }
             return Ok(Outcome::Duplicate(seen.get()));
         }
         let row = InboxRow {
@@ -163,7 +172,9 @@ impl State {
             written_at: message.written_at,
             settled_at: matches!(message.verdict, Verdict::Drop(_)).then_some(at),
             raw_bytes: message.raw.len() as u64,
+            ..Beside::default()
         };
+        self.last.inbox = id.get();
         self.beside.insert(id, beside);
         self.inbox.insert(id, row);
         Ok(Outcome::Applied(id.get()))
@@ -171,14 +182,16 @@ impl State {
 
     fn judge(&mut self, lease: &Lease, at: Timestamp, inbox: InboxId, verdict: Verdict) -> Step {
         let row = self.inbox.get_mut(&inbox).filter(|row| row.account == lease.account).ok_or(CONFLICT)?;
-        row.state = match (row.state, verdict) {
-            (InboxState::Held(_), Verdict::Allow) => InboxState::Pending,
-            (InboxState::Held(_), Verdict::Drop(reason)) => InboxState::Dropped(reason),
-            _ => return Err(CONFLICT),
+        let InboxState::Held(held) = row.state else { return Err(CONFLICT) };
+        row.state = match verdict {
+            Verdict::Allow => InboxState::Pending,
+            Verdict::Drop(reason) => InboxState::Dropped(reason),
+            Verdict::Hold(_) => return Err(CONFLICT),
         };
         let (conversation, state) = (row.conversation.clone(), row.state);
-        if let (InboxState::Dropped(_), Some(beside)) = (state, self.beside.get_mut(&inbox)) {
-            beside.settled_at = Some(at);
+        if let Some(beside) = self.beside.get_mut(&inbox) {
+            beside.judged = Some((held, at));
+            beside.settled_at = matches!(state, InboxState::Dropped(_)).then_some(at);
         }
         self.account(lease)?.active.insert(conversation, at);
         Ok(Outcome::Applied(0))
@@ -208,7 +221,8 @@ impl State {
         if self.active_turn(&lease.account, conversation).is_some() || !inputs.iter().all(pending) {
             return Err(CONFLICT);
         }
-        let id = TurnId::new(self.turns.len() as i64 + 1);
+        let id = TurnId::new(self.last.turn + 1);
+        self.last.turn = id.get();
         let row = TurnRow {
             id,
             account: lease.account.clone(),
@@ -219,7 +233,14 @@ impl State {
             state: TurnState::Running,
             started_at: at,
         };
-        self.turns.insert(id, Turn { row, inputs: inputs.iter().copied().collect() });
+        let turn = Turn {
+            row,
+            inputs: inputs.iter().copied().collect(),
+            interrupted_at: None,
+            resumed_at: None,
+            ended_at: None,
+        };
+        self.turns.insert(id, turn);
         Ok(Outcome::Applied(id.get()))
     }
 
@@ -227,7 +248,14 @@ impl State {
         self.turns.get_mut(&turn).filter(|turn| turn.row.account == lease.account && turn.row.state == state)
     }
 
-    fn resume_turn(&mut self, lease: &Lease, turn: TurnId, attempt: u32, claim: Claim) -> Step {
+    fn resume_turn(
+        &mut self,
+        lease: &Lease,
+        at: Timestamp,
+        turn: TurnId,
+        attempt: u32,
+        claim: Claim,
+    ) -> Step {
         if claim.epoch != lease.epoch {
             return Err(FENCED);
         }
@@ -236,6 +264,7 @@ impl State {
         found.row.state = TurnState::Running;
         found.row.attempt += 1;
         found.row.claim = claim;
+        found.resumed_at = Some(at);
         Ok(Outcome::Applied(0))
     }
 
@@ -250,7 +279,7 @@ impl State {
     ) -> Step {
         let found = self.turn_in(lease, turn, TurnState::Running);
         let found = found.filter(|found| found.row.claim == claim).ok_or(FENCED)?;
-        found.row.state = TurnState::Done;
+        (found.row.state, found.ended_at) = (TurnState::Done, Some(at));
         let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
         self.account(lease)?.active.insert(conversation.clone(), at);
         let transcript = self.account(lease)?.transcripts.entry(conversation).or_default();
@@ -265,18 +294,19 @@ impl State {
     fn interrupt_turns(
         &mut self,
         lease: &Lease,
+        at: Timestamp,
         conversation: Option<&ConversationId>,
         generation: Generation,
     ) -> Outcome {
         let mut interrupted = 0;
-        for Turn { row, .. } in self.turns.values_mut() {
+        for Turn { row, interrupted_at, .. } in self.turns.values_mut() {
             if row.account == lease.account
                 && conversation.is_none_or(|conversation| row.conversation == *conversation)
                 && row.state == TurnState::Running
                 && row.claim.epoch == lease.epoch
                 && row.claim.generation <= generation
             {
-                row.state = TurnState::Interrupted;
+                (row.state, *interrupted_at) = (TurnState::Interrupted, Some(at));
                 interrupted += 1;
             }
         }
@@ -285,7 +315,7 @@ impl State {
 
     fn park_turn(&mut self, lease: &Lease, at: Timestamp, turn: TurnId, notice: Option<&NewReply>) -> Step {
         let found = self.turn_in(lease, turn, TurnState::Interrupted).ok_or(CONFLICT)?;
-        found.row.state = TurnState::Parked;
+        (found.row.state, found.ended_at) = (TurnState::Parked, Some(at));
         let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
         self.account(lease)?.active.insert(conversation, at);
         if let Some(notice) = notice {
@@ -295,7 +325,7 @@ impl State {
         Ok(Outcome::Applied(0))
     }
 
-    fn settle(&mut self, inputs: &BTreeSet<InboxId>, at: Timestamp, state: InboxState) {
+    pub(super) fn settle(&mut self, inputs: &BTreeSet<InboxId>, at: Timestamp, state: InboxState) {
         for input in inputs {
             self.beside.entry(*input).or_default().settled_at = Some(at);
             if let Some(row) = self.inbox.get_mut(input) {
@@ -325,7 +355,8 @@ impl State {
                 Err(CONFLICT)
             };
         }
-        let id = OutboxId::new(self.outbox.len() as i64 + 1);
+        let id = OutboxId::new(self.last.outbox + 1);
+        self.last.outbox = id.get();
         let row = OutboxRow {
             id,
             account: lease.account.clone(),
@@ -342,6 +373,9 @@ impl State {
             message_id: None,
             created_at: at,
             sent_at: None,
+            doubted: false,
+            ended_at: None,
+            retried_at: None,
         };
         self.outbox.insert(id, Message { row, claim: None });
         Ok(Outcome::Applied(id.get()))
@@ -364,6 +398,7 @@ impl State {
             return Err(CONFLICT);
         }
         message.claim = Some(claim);
+        message.row.doubted |= message.row.state == OutboxState::Unknown;
         message.row.state = OutboxState::Sending;
         message.row.attempts += 1;
         message.row.possibly_repeated |= possibly_repeated;
@@ -402,6 +437,7 @@ impl State {
             }
             SendResult::Dead { error } => {
                 row.state = OutboxState::Dead;
+                row.ended_at = Some(at);
                 row.last_error = Some(error.clone());
             }
         }

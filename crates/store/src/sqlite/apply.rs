@@ -1,6 +1,8 @@
 //! One transaction's operations, carried out on a connection inside a savepoint that the caller opens and closes.
 
+mod discard;
 mod inbox;
+mod operator;
 mod outbox;
 mod session;
 mod turn;
@@ -92,7 +94,7 @@ fn take_over(conn: &Connection, account: &AccountId, at: Timestamp) -> Step {
         conn.get(sql::ACCOUNT_TAKE_OVER, params![account.to_string(), at.as_millis()], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    conn.run(sql::TURNS_INTERRUPT_OLDER, [id, epoch])?;
+    conn.run(sql::TURNS_INTERRUPT_OLDER, [id, epoch, at.as_millis()])?;
     conn.run(sql::SENDS_INTERRUPT_OLDER, [id, epoch])?;
     Ok(Outcome::Applied(epoch))
 }
@@ -131,6 +133,11 @@ impl Scope<'_> {
             Op::SettleSend { outbox, claim, result } => self.settle_send(*outbox, *claim, result),
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),
+            Op::RetrySend { outbox } => self.retry_send(*outbox),
+            Op::DiscardSend { outbox } => self.discard_send(*outbox),
+            Op::ReopenTurns { conversation } => self.reopen_turns(conversation),
+            Op::ResetSession { conversation } => self.reset_session(conversation),
+            Op::DiscardRows { limit } => self.discard_rows(*limit),
         }
     }
 
@@ -175,6 +182,7 @@ enum Kind {
     Duplicates,
     Outbox,
     Dead,
+    Discarded,
 }
 
 impl Kind {
@@ -188,6 +196,7 @@ impl Kind {
             Self::Duplicates => ("duplicates", ""),
             Self::Outbox => ("outbox", ""),
             Self::Dead => ("dead", ""),
+            Self::Discarded => ("discarded", ""),
         }
     }
 }
@@ -199,6 +208,11 @@ struct Tally(BTreeMap<(i64, Kind), i64>);
 impl Tally {
     fn add(&mut self, account: i64, kind: Kind, by: i64) {
         *self.0.entry((account, kind)).or_default() += by;
+    }
+
+    /// Nothing of the account is left to be counted.
+    fn forget(&mut self, account: i64) {
+        self.0.retain(|(of, _), _| *of != account);
     }
 
     fn write(&self, conn: &Connection) -> rusqlite::Result<()> {

@@ -166,6 +166,9 @@ fn outbox_sql(filter: &OutboxFilter) -> String {
         Some(OutboxState::Dead) => {
             format!("FROM outbox INDEXED BY outbox_dead WHERE {scope} state = 'dead' AND {rest}")
         }
+        Some(OutboxState::Discarded) => {
+            format!("FROM outbox INDEXED BY outbox_discarded WHERE {scope} state = 'discarded' AND {rest}")
+        }
         Some(OutboxState::Sent) => format!(
             "{} WHERE {scope} state = 'sent' AND outbox.id >= ?5 AND {rest}",
             from_scope("outbox", &filter.scope)
@@ -227,7 +230,7 @@ fn session_row(row: &Row<'_>) -> Result<SessionRow> {
     })
 }
 
-fn inbox_entry(row: &Row<'_>) -> Result<InboxEntry> {
+pub(super) fn inbox_entry(row: &Row<'_>) -> Result<InboxEntry> {
     let settled_at = row.get::<_, Option<i64>>(12)?.map(Timestamp::from_millis);
     let mut message = inbox_row(row)?;
     if settled_at.is_some() {

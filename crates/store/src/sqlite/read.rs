@@ -116,6 +116,7 @@ fn tallied(conn: &Connection, sql: &'static str) -> Result<BTreeMap<AccountId, C
             "duplicates" => counts.duplicates = count,
             "outbox" => counts.outbox = count,
             "dead" => counts.dead = count,
+            "discarded" => counts.discarded = count,
             _ => {}
         }
     }
@@ -186,7 +187,10 @@ pub(super) fn outbox_row(row: &Row<'_>) -> Result<OutboxRow> {
         last_error: row.get(10)?,
         message_id: row.get::<_, Option<String>>(11)?.map(MessageId::new),
         created_at: time(row, 12)?,
-        sent_at: row.get::<_, Option<i64>>(13)?.map(Timestamp::from_millis),
+        sent_at: maybe_time(row, 13)?,
+        doubted: row.get(15)?,
+        ended_at: maybe_time(row, 16)?,
+        retried_at: maybe_time(row, 17)?,
     })
 }
 
@@ -213,6 +217,7 @@ pub(super) fn turn_state(name: &str) -> Option<TurnState> {
         "interrupted" => Some(TurnState::Interrupted),
         "done" => Some(TurnState::Done),
         "parked" => Some(TurnState::Parked),
+        "reset" => Some(TurnState::Reset),
         _ => None,
     }
 }
@@ -224,12 +229,17 @@ fn outbox_state(name: &str) -> Option<OutboxState> {
         "sent" => Some(OutboxState::Sent),
         "unknown" => Some(OutboxState::Unknown),
         "dead" => Some(OutboxState::Dead),
+        "discarded" => Some(OutboxState::Discarded),
         _ => None,
     }
 }
 
 pub(super) fn time(row: &Row<'_>, column: usize) -> Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
+}
+
+pub(super) fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>> {
+    Ok(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_millis))
 }
 
 pub(super) fn account_id(row: &Row<'_>, column: usize) -> Result<AccountId> {

@@ -61,7 +61,7 @@ pub(super) const TURN_INSERT: &str = "
 pub(super) const TURN_INPUT_INSERT: &str = "INSERT INTO turn_input (turn, inbox) VALUES (?1, ?2)";
 pub(super) const TURN_INPUTS: &str = "SELECT inbox FROM turn_input WHERE turn = ?1 ORDER BY inbox";
 pub(super) const TURN_RESUME: &str = "
-    UPDATE turn SET state = 'running', attempt = attempt + 1, epoch = ?4, generation = ?5
+    UPDATE turn SET state = 'running', attempt = attempt + 1, epoch = ?4, generation = ?5, resumed_at = ?6
     WHERE id = ?1 AND account = ?2 AND attempt = ?3 AND state = 'interrupted'";
 pub(super) const TURN_FINISH: &str = "
     UPDATE turn SET state = 'done', ended_at = ?5
@@ -72,11 +72,11 @@ pub(super) const TURN_PARK: &str = "
     WHERE id = ?1 AND account = ?2 AND state = 'interrupted'
     RETURNING conversation";
 pub(super) const TURNS_INTERRUPT: &str = "
-    UPDATE turn SET state = 'interrupted'
+    UPDATE turn SET state = 'interrupted', interrupted_at = ?5
     WHERE account = ?1 AND (?2 IS NULL OR conversation = ?2) AND state IN ('running', 'interrupted')
       AND state = 'running' AND epoch = ?3 AND generation <= ?4";
 pub(super) const TURNS_INTERRUPT_OLDER: &str = "
-    UPDATE turn SET state = 'interrupted'
+    UPDATE turn SET state = 'interrupted', interrupted_at = ?3
     WHERE account = ?1 AND state IN ('running', 'interrupted') AND state = 'running' AND epoch < ?2";
 pub(super) const ENTRY_INSERT: &str = "
     INSERT INTO entry (account, conversation, turn, role, text, added_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -88,7 +88,8 @@ pub(super) const OUTBOX_INSERT: &str = "
 pub(super) const OUTBOX_CLAIM: &str = "
     UPDATE outbox
     SET state = 'sending', epoch = ?3, generation = ?4, attempts = attempts + 1,
-        first_attempt_at = coalesce(first_attempt_at, ?5), possibly_repeated = possibly_repeated OR ?6
+        first_attempt_at = coalesce(first_attempt_at, ?5), possibly_repeated = possibly_repeated OR ?6,
+        doubted = doubted OR state = 'unknown'
     WHERE id = ?1 AND account = ?2 AND state IN ('ready', 'unknown')";
 pub(super) const OUTBOX_HELD_BY: &str = "
     SELECT 1 FROM outbox
@@ -97,7 +98,8 @@ pub(super) const OUTBOX_SENT: &str =
     "UPDATE outbox SET state = 'sent', message_id = ?2, sent_at = ?3 WHERE id = ?1";
 pub(super) const OUTBOX_WAIT: &str =
     "UPDATE outbox SET state = ?2, not_before = ?3, last_error = ?4 WHERE id = ?1";
-pub(super) const OUTBOX_DEAD: &str = "UPDATE outbox SET state = 'dead', last_error = ?2 WHERE id = ?1";
+pub(super) const OUTBOX_DEAD: &str =
+    "UPDATE outbox SET state = 'dead', last_error = ?2, ended_at = ?3 WHERE id = ?1";
 pub(super) const SENDS_INTERRUPT: &str = "
     UPDATE outbox SET state = 'unknown'
     WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown')
@@ -133,7 +135,7 @@ pub(super) const RECOUNT: &str = "
         SELECT inbox.account, iif(dropped IS NULL, 'answered', 'dropped'), coalesce(dropped, ''), count(*)
         FROM settled JOIN inbox ON inbox.id = settled.inbox GROUP BY inbox.account, dropped
         UNION ALL
-        SELECT account, iif(state = 'dead', 'dead', 'outbox') AS kind, '', count(*)
+        SELECT account, iif(state IN ('dead', 'discarded'), state, 'outbox') AS kind, '', count(*)
         FROM outbox WHERE state <> 'sent' GROUP BY account, kind
         UNION ALL
         SELECT account, kind, reason, count FROM tally WHERE kind = 'duplicates'
@@ -216,6 +218,9 @@ pub(super) const TRANSCRIPT: &str = "
     SELECT role, text, added_at FROM (
         SELECT id, role, text, added_at FROM entry
         WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2
+          AND id > coalesce((
+              SELECT entry FROM reset
+              WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2), 0)
         ORDER BY id DESC LIMIT ?3)
     ORDER BY id";
 
@@ -240,7 +245,7 @@ macro_rules! outbox_columns {
         "SELECT outbox.id, account.name, outbox.conversation, outbox.turn, outbox.outbound,
                 outbox.idempotency_key, outbox.state, outbox.attempts, outbox.first_attempt_at,
                 outbox.not_before, outbox.last_error, outbox.message_id, outbox.created_at, outbox.sent_at,
-                outbox.possibly_repeated
+                outbox.possibly_repeated, outbox.doubted, outbox.ended_at, outbox.retried_at
          FROM outbox JOIN account ON account.id = outbox.account "
     };
 }
@@ -281,6 +286,9 @@ macro_rules! inbox_entries {
 pub(super) const INBOX_ENTRIES: &str = inbox_entries!();
 pub(super) const INBOX_ROW: &str = concat!(inbox_entries!(), "WHERE inbox.id = ?1");
 pub(super) const OUTBOX_ENTRIES: &str = outbox_columns!();
+
+mod operator;
+pub(super) use operator::*;
 
 /// The statements that run often, for the test that none of them reads a whole table.
 #[cfg(test)]

@@ -50,6 +50,10 @@ fn act() -> impl Strategy<Value = Act> {
         5 => (back(), by(), prop::sample::select(script::results().to_vec()))
             .prop_map(|(back, claim, result)| Act::SettleSend { back, claim, result }),
         1 => (1_u8..=2).prop_map(|generation| Act::InterruptSends { generation }),
+        2 => back().prop_map(|back| Act::RetrySend { back }),
+        1 => back().prop_map(|back| Act::DiscardSend { back }),
+        1 => conversation().prop_map(|conversation| Act::ReopenTurns { conversation }),
+        1 => conversation().prop_map(|conversation| Act::ResetSession { conversation }),
     ]
 }
 
@@ -75,16 +79,30 @@ fn step() -> impl Strategy<Value = Step> {
         3 => prop::collection::vec(prop_oneof![8 => global().boxed(), 1 => act().boxed()], 1..3)
             .prop_map(|ops| Step::Global { ops }),
         1 => Just(Step::Reopen),
+        // Alone: a script names rows by what it has seen of them.
+        1 => under(Just(vec![Act::DiscardRows]).boxed()),
     ]
 }
 
 fn scripts() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(), 1..60).prop_map(|mut steps| {
+    (prop::bool::weighted(0.2), prop::collection::vec(step(), 1..60)).prop_map(|(parked, mut steps)| {
         let take_over = |account| Step::Global { ops: vec![Act::TakeOver(account)] };
-        // Mostly with accounts that are there.
-        steps.splice(0..0, (0..ACCOUNTS).map(take_over));
+        // Mostly with accounts that are there, and now and then with a turn that was given up.
+        let given_up = parked.then(given_up).into_iter().flatten();
+        steps.splice(0..0, (0..ACCOUNTS).map(take_over).chain(given_up));
         steps
     })
+}
+
+/// A turn from its beginning to its parking, which chance alone finds too seldom.
+fn given_up() -> [Step; 4] {
+    let acts = [
+        Act::Receive { keys: vec![0], conversation: 0, verdict: Verdict::Allow },
+        Act::StartTurn { conversation: 0, backs: vec![0], claim: By { stale: false, generation: 1 } },
+        Act::InterruptTurns { conversation: None, generation: 1 },
+        Act::ParkTurn { back: 0, notice: None },
+    ];
+    acts.map(|act| Step::Under { account: 0, stale: false, ops: vec![act] })
 }
 
 /// Runs one script on the stores; tells which operations were seen with which outcome.
@@ -171,7 +189,7 @@ fn the_scripts_reach_every_outcome() {
     let config = Config { rng_seed: RngSeed::Fixed(7), ..Config::default() };
     let mut runner = TestRunner::new(config);
     let mut seen = BTreeSet::new();
-    for _ in 0..100 {
+    for _ in 0..800 {
         let mut model = [stores::model()];
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         seen.append(&mut runtime().block_on(run(&mut model, &steps)));
@@ -209,6 +227,16 @@ fn the_scripts_reach_every_outcome() {
         "SettleSend applied",
         "SettleSend fenced",
         "InterruptSends applied",
+        "RetrySend applied",
+        "RetrySend conflict",
+        "DiscardSend applied",
+        "DiscardSend duplicate",
+        "DiscardSend conflict",
+        "ReopenTurns applied",
+        "ReopenTurns conflict",
+        "ResetSession applied",
+        "ResetSession conflict",
+        "DiscardRows applied",
     ];
     let missing: Vec<_> = reachable.iter().filter(|outcome| !seen.contains(**outcome)).collect();
     assert!(missing.is_empty(), "never reached: {missing:?}");

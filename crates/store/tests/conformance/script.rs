@@ -46,6 +46,11 @@ pub(crate) enum Act {
     ClaimSend { back: u8, claim: By },
     SettleSend { back: u8, claim: By, result: SendResult },
     InterruptSends { generation: u8 },
+    RetrySend { back: u8 },
+    DiscardSend { back: u8 },
+    ReopenTurns { conversation: u8 },
+    ResetSession { conversation: u8 },
+    DiscardRows,
 }
 
 /// A claim: of the present epoch or the one before, by one of a few generations.
@@ -191,6 +196,16 @@ impl Made {
             Act::InterruptSends { generation } => {
                 Op::InterruptSends { generation: Generation::new((*generation).into()) }
             }
+            Act::RetrySend { back } => Op::RetrySend { outbox: outbox(back) },
+            Act::DiscardSend { back } => Op::DiscardSend { outbox: outbox(back) },
+            Act::ReopenTurns { conversation } => {
+                Op::ReopenTurns { conversation: self::conversation(*conversation) }
+            }
+            Act::ResetSession { conversation } => {
+                Op::ResetSession { conversation: self::conversation(*conversation) }
+            }
+            // In one go, since the model does it so.
+            Act::DiscardRows => Op::DiscardRows { limit: u32::MAX },
         }
     }
 }

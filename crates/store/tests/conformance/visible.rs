@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use moorline_core::{AccountId, InboxId, OutboxId};
+use moorline_core::{AccountId, InboxId, OutboxId, TurnId};
 use moorline_store::{
     Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, Listed, OutboxFilter, OutboxRow,
-    OutboxState, Page, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, TurnRow, Work,
+    OutboxState, Page, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, Trace, Traced,
+    TurnRow, Work,
 };
 
 use crate::script::{self, ACCOUNTS, CONVERSATIONS};
@@ -17,6 +18,7 @@ pub(crate) struct Visible {
     accounts: Vec<OfAccount>,
     outbox: Vec<Option<OutboxRow>>,
     inbox: Vec<Option<InboxEntry>>,
+    traces: Vec<Trace>,
     lists: Lists,
 }
 
@@ -27,6 +29,7 @@ pub(crate) struct Lists {
     session: Vec<Option<SessionRow>>,
     inbox: Vec<Listed<InboxEntry>>,
     outbox: Vec<Listed<OutboxRow>>,
+    traces: Vec<Trace>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +71,16 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
     }
     let mut outbox = Vec::new();
     let mut inbox = Vec::new();
+    let mut traces = Vec::new();
     for id in 0..=rows {
+        let traced = [
+            Traced::Inbox(InboxId::new(id)),
+            Traced::Turn(TurnId::new(id)),
+            Traced::Outbox(OutboxId::new(id)),
+        ];
+        for traced in traced.iter().filter(|_| with_lists) {
+            traces.push(store.listing().trace(traced).await.unwrap());
+        }
         inbox.push(store.listing().inbox_row(InboxId::new(id)).await.unwrap());
         outbox.push(store.outbox_row(OutboxId::new(id)).await.unwrap());
     }
@@ -78,6 +90,7 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
         accounts,
         outbox,
         inbox,
+        traces,
         lists: if with_lists { lists(store).await } else { Lists::default() },
     }
 }
@@ -99,13 +112,16 @@ async fn lists(store: &dyn Store) -> Lists {
             }
         }
     }
-    use OutboxState::{Dead, Ready, Sending, Sent, Unknown};
+    for name in ["om_1", "om_2", "om_sent", "event [1]", "nobody's"] {
+        lists.traces.push(listing.trace(&Traced::Name(name.to_owned())).await.unwrap());
+    }
+    use OutboxState::{Dead, Discarded, Ready, Sending, Sent, Unknown};
     for scope in scopes {
         for state in [None].into_iter().chain(InboxKind::ALL.iter().copied().map(Some)) {
             let filter = InboxFilter { scope: scope.clone(), state };
             pages(&mut lists.inbox, async |page| listing.inbox(&filter, page).await.unwrap()).await;
         }
-        for state in [None].into_iter().chain([Ready, Sending, Sent, Unknown, Dead].map(Some)) {
+        for state in [None].into_iter().chain([Ready, Sending, Sent, Unknown, Dead, Discarded].map(Some)) {
             let filter = OutboxFilter { scope: scope.clone(), state };
             pages(&mut lists.outbox, async |page| listing.outbox(&filter, page).await.unwrap()).await;
         }

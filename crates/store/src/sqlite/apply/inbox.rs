@@ -18,6 +18,7 @@ impl Scope<'_> {
                     .find(sql::DEDUPE_FIND, params![self.lease.account, key.as_str()], |row| row.get(0))?;
             if let Some(inbox) = seen {
                 self.remember(message, inbox)?;
+                self.conn.run(sql::REPEATED_ADD, params![inbox, self.at.as_millis()])?;
                 self.count(Kind::Duplicates, 1);
                 return Ok(Outcome::Duplicate(inbox));
             }
@@ -72,6 +73,8 @@ impl Scope<'_> {
                 self.session(&conversation).dropped += 1;
             }
         }
+        let judged = params![inbox.get(), reason.as_str(), self.at.as_millis()];
+        self.conn.run(sql::JUDGED_INSERT, judged)?;
         self.count(Kind::Held(reason), -1);
         self.session(&conversation).held -= 1;
         Ok(Outcome::Applied(0))

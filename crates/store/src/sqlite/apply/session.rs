@@ -30,6 +30,11 @@ impl Sessions {
         self.0.entry((account, conversation.to_owned())).or_default()
     }
 
+    /// Nothing of the account is left to be summed up.
+    pub(super) fn forget(&mut self, account: i64) {
+        self.0.retain(|(of, _), _| *of != account);
+    }
+
     pub(super) fn write(&self, conn: &Connection, at: Timestamp) -> rusqlite::Result<()> {
         for ((account, conversation), change) in &self.0 {
             let Change { latest, received, answered, dropped, held, pending, entries } = change;

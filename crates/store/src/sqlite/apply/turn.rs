@@ -50,7 +50,8 @@ impl Scope<'_> {
 
     pub(super) fn resume_turn(&mut self, turn: TurnId, attempt: u32, claim: Claim) -> Step {
         let generation = self.own_claim(claim)?;
-        let row = params![turn.get(), self.lease.account, attempt, claim.epoch.get(), generation];
+        let at = self.at.as_millis();
+        let row = params![turn.get(), self.lease.account, attempt, claim.epoch.get(), generation, at];
         match self.conn.run(sql::TURN_RESUME, row)? {
             0 => Err(Stop::Not(Outcome::Conflict)),
             _ => Ok(Outcome::Applied(0)),
@@ -88,7 +89,8 @@ impl Scope<'_> {
         generation: Generation,
     ) -> Step {
         let conversation = conversation.map(ConversationId::as_str);
-        let row = params![self.lease.account, conversation, self.lease.epoch, number(generation)?];
+        let at = self.at.as_millis();
+        let row = params![self.lease.account, conversation, self.lease.epoch, number(generation)?, at];
         let interrupted = self.conn.run(sql::TURNS_INTERRUPT, row)?;
         Ok(Outcome::Applied(super::rows(interrupted)))
     }
@@ -105,7 +107,12 @@ impl Scope<'_> {
         Ok(Outcome::Applied(0))
     }
 
-    fn settle_inputs(&mut self, turn: TurnId, conversation: &str, dropped: Option<DropReason>) -> Step<()> {
+    pub(super) fn settle_inputs(
+        &mut self,
+        turn: TurnId,
+        conversation: &str,
+        dropped: Option<DropReason>,
+    ) -> Step<()> {
         let inputs: Vec<i64> = self.conn.all(sql::TURN_INPUTS, [turn.get()], |row| row.get(0))?;
         for inbox in inputs {
             self.conn.run(sql::PENDING_DELETE, [inbox])?;

@@ -22,8 +22,8 @@ fn statements() -> Vec<String> {
         for state in [None].into_iter().chain(InboxKind::ALL.iter().copied().map(Some)) {
             found.push(inbox_sql(&InboxFilter { scope: scope.clone(), state }));
         }
-        use OutboxState::{Dead, Ready, Sending, Sent, Unknown};
-        for state in [None].into_iter().chain([Ready, Sending, Sent, Unknown, Dead].map(Some)) {
+        use OutboxState::{Dead, Discarded, Ready, Sending, Sent, Unknown};
+        for state in [None].into_iter().chain([Ready, Sending, Sent, Unknown, Dead, Discarded].map(Some)) {
             found.push(outbox_sql(&OutboxFilter { scope: scope.clone(), state }));
         }
         found.extend(["inbox", "outbox"].map(|table| floor_sql(table, &scope)));
@@ -44,6 +44,7 @@ fn no_list_reads_a_whole_table() {
         "SCAN pending",
         "SCAN outbox USING INDEX outbox_unsettled",
         "SCAN outbox USING COVERING INDEX outbox_dead",
+        "SCAN outbox USING COVERING INDEX outbox_discarded",
     ];
     for statement in statements() {
         let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();

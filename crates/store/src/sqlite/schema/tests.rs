@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::statements::FREQUENT;
+use super::super::statements::{FREQUENT, OPERATOR};
 use super::*;
 
 #[test]
@@ -21,7 +21,7 @@ fn the_settings_are_those_that_make_a_commit_durable() {
         ("foreign_keys", "Integer(1)"),
         ("auto_vacuum", "Integer(2)"),
         ("journal_size_limit", "Integer(67108864)"),
-        ("user_version", "Integer(2)"),
+        ("user_version", &format!("Integer({})", MIGRATIONS.len())),
     ];
     for (name, value) in table {
         assert_eq!(pragma(name), value, "{name}");
@@ -36,12 +36,12 @@ fn migrations_go_forward_one_transaction_each() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("moorline.db");
     let conn = open_writer(&file).unwrap();
-    let copy = dir.path().join("moorline.db.v2.bak");
+    let copy = dir.path().join(format!("moorline.db.v{}.bak", MIGRATIONS.len()));
+    let and = |step| MIGRATIONS.iter().copied().chain([step]).collect::<Vec<_>>();
     assert!(!copy.exists(), "an empty file needs no copy");
 
     conn.execute_batch("INSERT INTO account (name, epoch, updated_at) VALUES ('feishu:main', 1, 0)").unwrap();
-    let broken =
-        [MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column"];
+    let broken = and("CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column");
     assert!(matches!(migrate(&conn, &file, &broken), Err(OpenError::Database { .. })));
     let tables = |conn: &Connection| -> i64 {
         conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'second'", [], |row| row.get(0))
@@ -49,7 +49,7 @@ fn migrations_go_forward_one_transaction_each() {
     };
     assert_eq!(tables(&conn), 0, "half a step");
 
-    migrate(&conn, &file, &[MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE second (x INTEGER) STRICT"]).unwrap();
+    migrate(&conn, &file, &and("CREATE TABLE second (x INTEGER) STRICT")).unwrap();
     assert_eq!(tables(&conn), 1);
     let kept = Connection::open(&copy).unwrap();
     let accounts: i64 = kept.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).unwrap();
@@ -57,7 +57,8 @@ fn migrations_go_forward_one_transaction_each() {
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
 
     drop(conn);
-    assert!(matches!(open_writer(&file), Err(OpenError::TooNew { found: 3, known: 2, .. })));
+    let Err(OpenError::TooNew { found, known, .. }) = open_writer(&file) else { panic!("opened") };
+    assert_eq!((found, known), (MIGRATIONS.len() as u32 + 1, MIGRATIONS.len() as u32));
 }
 
 /// A database of the first version gets the sums of its sessions.
@@ -82,6 +83,28 @@ fn the_second_version_sums_up_what_is_there() {
         .unwrap();
     // latest, active_at, received, answered, dropped, held, pending, entries
     assert_eq!(sums, [5, 90, 5, 1, 1, 1, 2, 2]);
+}
+
+/// Of a dead letter that had several attempts nobody knows any more whether one of them may have succeeded (F-056).
+#[test]
+fn the_third_version_doubts_old_dead_letters_with_several_attempts() {
+    let conn = Connection::open_in_memory().unwrap();
+    migrate(&conn, Path::new(":memory:"), &MIGRATIONS[..2]).unwrap();
+    conn.execute_batch(
+        "INSERT INTO account (id, name, epoch, updated_at) VALUES (1, 'feishu:main', 1, 0);
+         INSERT INTO outbox (account, conversation, outbound, idempotency_key, state, attempts, not_before, created_at)
+         VALUES (1, 'c', '', 'a', 'dead', 1, 0, 0), (1, 'c', '', 'b', 'dead', 2, 0, 0), (1, 'c', '', 'd', 'sent', 2, 0, 0)",
+    )
+    .unwrap();
+    conn.execute_batch(MIGRATIONS[2]).unwrap();
+    let doubted: Vec<bool> = conn
+        .prepare("SELECT doubted FROM outbox ORDER BY id")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    assert_eq!(doubted, [false, true, false]);
 }
 
 /// F-074: damage is reported, not served; and only an unclean stop costs the check.
@@ -124,7 +147,7 @@ fn damage_is_found_after_an_unclean_stop() {
 #[test]
 fn no_frequent_statement_reads_a_whole_table() {
     let conn = open_in_memory().unwrap();
-    for statement in FREQUENT {
+    for statement in FREQUENT.iter().chain(OPERATOR) {
         let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
         let values = vec![rusqlite::types::Null; explain.parameter_count()];
         let plan: Vec<String> = explain

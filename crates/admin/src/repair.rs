@@ -1,0 +1,106 @@
+//! The routes by which an operator gets stuck messages moving, and the one that tells a message's life. Each may be asked
+//! again after an answer that was lost: nothing is sent, answered or deleted twice for it.
+
+use actix_web::dev::Payload;
+use actix_web::web::{self, Data};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use futures_util::future::{Ready, ready};
+use moorline_core::{AccountId, ConversationId, InboxId, OutboxId, TurnId};
+use moorline_runtime::Traced;
+use serde_json::{Value, json};
+
+use crate::body::{Body, Nothing};
+use crate::lists::{Number, OfSession};
+use crate::operator::Operator;
+use crate::parameters::Parameters;
+use crate::problem::Problem;
+use crate::routes::{Answer, Named, in_time};
+use crate::{trace, views};
+
+/// The longest name that is looked for, in bytes.
+const LONGEST_NAME: usize = 512;
+
+/// What a path wants to be traced.
+#[derive(Debug)]
+pub(crate) struct Wanted(Traced);
+
+/// Answers with the message as it is when the request has been taken; sending it is only beginning then.
+pub(crate) async fn retry(operator: Data<dyn Operator>, Number(id): Number, _: Body<Nothing>) -> Answer {
+    let row = in_time(operator.retry_send(OutboxId::new(id))).await?;
+    Ok(HttpResponse::Accepted().json(views::ours(&row)))
+}
+
+pub(crate) async fn discard(operator: Data<dyn Operator>, Number(id): Number, _: Body<Nothing>) -> Answer {
+    let row = in_time(operator.discard_send(OutboxId::new(id))).await?;
+    Ok(HttpResponse::Ok().json(views::ours(&row)))
+}
+
+pub(crate) async fn resume(
+    operator: Data<dyn Operator>,
+    OfSession(account, conversation): OfSession,
+    _: Body<Nothing>,
+) -> Answer {
+    let resumed = in_time(operator.resume_session(&account, &conversation)).await?;
+    let session = session(&operator, &account, &conversation).await?;
+    Ok(HttpResponse::Accepted().json(json!({ "resumed": resumed, "session": session })))
+}
+
+pub(crate) async fn reset(
+    operator: Data<dyn Operator>,
+    OfSession(account, conversation): OfSession,
+    _: Body<Nothing>,
+) -> Answer {
+    let turn = in_time(operator.reset_session(&account, &conversation)).await?;
+    let session = session(&operator, &account, &conversation).await?;
+    Ok(HttpResponse::Ok().json(json!({ "given_up": turn, "session": session })))
+}
+
+/// The session as it is now.
+async fn session(
+    operator: &Data<dyn Operator>,
+    account: &AccountId,
+    conversation: &ConversationId,
+) -> Result<Value, Problem> {
+    let found = in_time(operator.listing().session(account, conversation)).await?;
+    Ok(found.as_ref().map(views::session).unwrap_or_default())
+}
+
+pub(crate) async fn discard_rows(operator: Data<dyn Operator>, Named(id): Named, _: Body<Nothing>) -> Answer {
+    let discarded = in_time(operator.discard_rows(&id)).await?;
+    Ok(HttpResponse::Ok().json(discarded))
+}
+
+pub(crate) async fn trace(
+    operator: Data<dyn Operator>,
+    Wanted(wanted): Wanted,
+    parameters: Parameters,
+) -> Answer {
+    parameters.end()?;
+    let found = in_time(operator.listing().trace(&wanted)).await?;
+    if found.is_empty() {
+        return Err(Problem::NothingToTrace);
+    }
+    Ok(HttpResponse::Ok().json(trace::view(&found)))
+}
+
+impl FromRequest for Wanted {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let text = web::Path::<String>::from_request(request, &mut Payload::None).into_inner();
+        ready(text.ok().and_then(|text| wanted(&text)).map(Self).ok_or(Problem::InvalidTrace))
+    }
+}
+
+/// `in:7`, `turn:7` and `out:7` are our own numbers, everything else is a name that a platform gave.
+fn wanted(text: &str) -> Option<Traced> {
+    let numbered = |number: &str| number.parse::<i64>().ok();
+    match text.split_once(':') {
+        Some(("in", number)) => numbered(number).map(|id| Traced::Inbox(InboxId::new(id))),
+        Some(("turn", number)) => numbered(number).map(|id| Traced::Turn(TurnId::new(id))),
+        Some(("out", number)) => numbered(number).map(|id| Traced::Outbox(OutboxId::new(id))),
+        _ if text.is_empty() || text.len() > LONGEST_NAME => None,
+        _ => Some(Traced::Name(text.to_owned())),
+    }
+}
