@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness reports by panicking")]
 
 pub mod http;
+pub mod model;
 pub mod process;
 pub mod syncs;
 pub mod world;
 
+pub use model::Model;
 pub use process::{Process, Settings};
 pub use world::{Setup, World, in_virtual_time};

@@ -16,6 +16,8 @@ use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
 use moorline_store::{SqliteStore, Store};
 use tokio::time::Instant;
 
+use crate::model::Model;
+
 /// When virtual time begins on the wall clock.
 const EPOCH_MS: i64 = 1_795_176_000_000;
 
@@ -65,11 +67,15 @@ pub struct Setup {
     pub agent_delay: &'static str,
     /// More configuration, at the top of the file's `[channels.feishu]` table.
     pub channel: &'static str,
+    /// More configuration, in tables of its own; an `[agents.default]` in it replaces the echo agent.
+    pub tables: &'static str,
+    /// What answers at `http://agent.test`.
+    pub model: Model,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "" }
+        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "", tables: "", model: Model::default() }
     }
 }
 
@@ -111,7 +117,7 @@ impl World {
         let config = configuration(&setup, &apps);
         let store = Arc::new(SqliteStore::inline(None).unwrap());
         let clock = VirtualClock::start();
-        let runtime = boot(&config, &simulator, &store, &clock, setup.seed, 1).await;
+        let runtime = boot(&setup, &config, &simulator, &store, &clock, 1).await;
         let handle = runtime.handle();
         let started = Instant::now();
         Self {
@@ -139,7 +145,7 @@ impl World {
     pub async fn boot(&mut self) {
         self.boots += 1;
         let runtime =
-            boot(&self.config, &self.simulator, &self.store, &self.clock, self.setup.seed, self.boots).await;
+            boot(&self.setup, &self.config, &self.simulator, &self.store, &self.clock, self.boots).await;
         self.handle = runtime.handle();
         self.runtime = Some(runtime);
     }
@@ -161,6 +167,12 @@ impl World {
         let app = new_app(&self.simulator, n);
         self.apps.push(app);
         config.accounts = configuration(&self.setup, &self.apps).accounts;
+    }
+
+    /// What answers at `http://agent.test`.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        self.setup.model.clone()
     }
 
     /// The configuration in use.
@@ -297,10 +309,14 @@ pub fn chat_of(user: &str) -> ChatId {
 }
 
 fn configuration(setup: &Setup, apps: &[App]) -> Config {
+    let echo = if setup.tables.contains("[agents.default]") {
+        String::new()
+    } else {
+        format!("[agents.default]\nkind = \"echo\"\ndelay = \"{}\"\n", setup.agent_delay)
+    };
     let mut text = format!(
-        "data_dir = \"unused\"\n[agents.default]\nkind = \"echo\"\ndelay = \"{}\"\n\
-         [channels.feishu]\nbase_url = \"http://platform.test\"\n{}\n",
-        setup.agent_delay, setup.channel
+        "data_dir = \"unused\"\n{echo}{}\n[channels.feishu]\nbase_url = \"http://platform.test\"\n{}\n",
+        setup.tables, setup.channel
     );
     for (n, app) in apps.iter().enumerate() {
         let _ = writeln!(
@@ -326,19 +342,22 @@ fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
 }
 
 async fn boot(
+    setup: &Setup,
     config: &Config,
     simulator: &Simulator,
     store: &Arc<SqliteStore>,
     clock: &Arc<VirtualClock>,
-    seed: u64,
     boots: u32,
 ) -> Runtime {
     let plans = plans(config);
+    let seed = setup.seed;
+    let mut network = moorline_simulator::memory::network(simulator);
+    network.http = setup.model.beside(network.http);
     let options = Options {
         config: config.clone(),
         plans,
         store: Arc::clone(store) as Arc<dyn Store>,
-        network: moorline_simulator::memory::network(simulator),
+        network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{seed}-{boots}")),
         seed: seed.wrapping_add(u64::from(boots)),

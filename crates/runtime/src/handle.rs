@@ -16,7 +16,7 @@ use moorline_supervision::{ActorRef, Node, Tree};
 use serde::Serialize;
 
 use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
-use crate::board::{AccountStatus, Board};
+use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
@@ -62,6 +62,8 @@ pub struct Status {
     pub store: StoreStatus,
     /// The configuration file.
     pub config: ConfigStatus,
+    /// Every agent, by name.
+    pub agents: BTreeMap<String, AgentStatus>,
     /// Every account, by id.
     pub accounts: Vec<AccountView>,
 }
@@ -71,6 +73,8 @@ pub struct Status {
 pub struct Turns {
     /// Turns an agent is working on.
     pub running: u32,
+    /// Turns that wait for an agent that is not available.
+    pub waiting: u32,
 }
 
 /// The store at one moment.
@@ -140,7 +144,8 @@ impl Handle {
             boot: self.boot.clone(),
             started_at: self.started_at,
             ready: self.readiness().is_ok(),
-            turns: Turns { running: self.board.turns() },
+            turns: Turns { running: self.board.turns(), waiting: self.board.waiting() },
+            agents: self.board.agents(),
             store,
             config: self.config_status.read().clone(),
             accounts,

@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod agents;
 mod board;
 mod bus;
 mod conversations;
@@ -20,7 +21,7 @@ mod services;
 mod storage;
 
 pub use accounts::Applied;
-pub use board::{AccountStatus, Board, IdentityStatus};
+pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus};
 pub use exit::ExitReason;
 pub use handle::{AccountView, CommandError, Enqueued, Handle, NotReady, Status, StoreStatus, Turns};
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
