@@ -19,6 +19,8 @@ use crate::board::{AgentState, AgentStatus, SharedAgentStatus};
 use crate::services::Services;
 use gate::{Entry, Gate};
 
+pub(crate) use gate::Place;
+
 /// The agents of one configuration, by name.
 #[derive(Default)]
 pub(crate) struct Agents {
@@ -42,6 +44,12 @@ pub(crate) struct Ticket<'a> {
     services: &'a Services,
     probe: Option<u64>,
     used: bool,
+}
+
+/// Somebody at the gate.
+struct Waiting<'a> {
+    backend: &'a Backend,
+    place: Place,
 }
 
 impl Agents {
@@ -104,14 +112,14 @@ impl Backend {
 
     /// Goes through the gate, or waits until something changes there; then it is to be tried again, perhaps at
     /// another agent's.
-    pub(crate) async fn enter<'a>(&'a self, services: &'a Services) -> Option<Ticket<'a>> {
+    pub(crate) async fn enter<'a>(&'a self, services: &'a Services, place: Place) -> Option<Ticket<'a>> {
         let moved = self.moved.notified();
-        let entry = self.gate.borrow_mut().enter(services.clock.now());
+        let entry = self.gate.borrow_mut().enter(place, services.clock.now());
         let wait = match entry {
             Entry::Ask(probe) => return Some(Ticket { backend: self, services, probe, used: false }),
             Entry::Wait(wait) => wait,
         };
-        let _waiting = services.board.turn_waits();
+        let _waiting = (Waiting { backend: self, place }, services.board.turn_waits());
         match wait {
             // Whether it is the time or somebody's answer is the same here.
             Some(wait) => drop(tokio::time::timeout(wait, moved).await),
@@ -173,6 +181,12 @@ impl Ticket<'_> {
         drop(status);
         // They wait for the next probe now, and not for this one.
         self.backend.moved.notify_waiters();
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.backend.gate.borrow_mut().leave(self.place);
     }
 }
 

@@ -1,9 +1,11 @@
 //! Whether an agent is asked: a machine without I/O, one for each agent (F-051).
 //!
 //! It is open until a call finds that the agent is not available. Then one call at a time goes in, a probe, when the
-//! back-off is over; everybody else waits for what becomes of it. Whatever shows that the agent takes calls opens the
-//! gate to all at once.
+//! back-off is over; everybody else waits for what becomes of it. Who has waited for longest since the last call goes
+//! first, so that no turn can keep all probes for itself. Whatever shows that the agent takes calls opens the gate to
+//! all at once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use moorline_core::{Backoff, Failure, Monotonic, RetryPolicy};
@@ -16,9 +18,13 @@ const PROBES: Backoff = Backoff {
     reset_after: Backoff::STANDARD.reset_after,
 };
 
+/// How long the next probe is left to who has waited for longer.
+const AFTER_YOU: Duration = Duration::from_millis(50);
+
 /// The gate in front of an agent.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
+    waiting: BTreeSet<Place>,
     outage: Option<Outage>,
     outages: u64,
     answers: u64,
@@ -37,6 +43,13 @@ pub(crate) struct Outage {
     probing: bool,
 }
 
+/// A place among those who wait: who has it waits since then. The number keeps places different.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) since: Monotonic,
+    pub(crate) number: u64,
+}
+
 /// What somebody may do who wants to ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -47,17 +60,27 @@ pub(crate) enum Entry {
 }
 
 impl Gate {
-    /// Somebody wants to ask.
-    pub(crate) fn enter(&mut self, now: Monotonic) -> Entry {
-        match &mut self.outage {
-            None => Entry::Ask(None),
+    /// Somebody wants to ask. Who has to wait keeps the place until [`Gate::leave`].
+    pub(crate) fn enter(&mut self, place: Place, now: Monotonic) -> Entry {
+        let entry = match &mut self.outage {
+            None => return Entry::Ask(None),
             Some(outage) if outage.probing => Entry::Wait(None),
             Some(outage) if outage.next_at > now => Entry::Wait(Some(outage.next_at - now)),
+            Some(_) if self.waiting.first().is_some_and(|first| *first < place) => {
+                Entry::Wait(Some(AFTER_YOU))
+            }
             Some(outage) => {
                 outage.probing = true;
-                Entry::Ask(Some(outage.number))
+                return Entry::Ask(Some(outage.number));
             }
-        }
+        };
+        self.waiting.insert(place);
+        entry
+    }
+
+    /// Somebody waits no longer.
+    pub(crate) fn leave(&mut self, place: Place) {
+        self.waiting.remove(&place);
     }
 
     /// A call ended in another way than by finding the agent not available. If that was the end of an outage, how long
@@ -120,6 +143,10 @@ mod tests {
         Monotonic::from_origin(Duration::from_millis(millis))
     }
 
+    const fn place(number: u64) -> Place {
+        Place { since: Monotonic::from_origin(Duration::ZERO), number }
+    }
+
     const fn wait(millis: u64) -> Entry {
         Entry::Wait(Some(Duration::from_millis(millis)))
     }
@@ -127,22 +154,43 @@ mod tests {
     #[test]
     fn one_probe_at_a_time_and_then_everybody_f051() {
         let mut gate = Gate::default();
-        assert_eq!([gate.enter(at(0)), gate.enter(at(0))], [Entry::Ask(None); 2]);
+        assert_eq!([gate.enter(place(0), at(0)), gate.enter(place(0), at(0))], [Entry::Ask(None); 2]);
         let outage = gate.failed(None, None, 1.0, at(10));
         assert_eq!((outage.failures, outage.next_at), (1, at(1_010)));
         // The other call of that time fails as well.
         assert_eq!(gate.failed(None, None, 1.0, at(20)), outage);
-        assert_eq!(gate.enter(at(30)), wait(980));
-        assert_eq!(gate.enter(at(1_010)), Entry::Ask(Some(1)));
-        assert_eq!(gate.enter(at(9_999)), Entry::Wait(None), "while the probe is out");
+        assert_eq!(gate.enter(place(0), at(30)), wait(980));
+        assert_eq!(gate.enter(place(0), at(1_010)), Entry::Ask(Some(1)));
+        assert_eq!(gate.enter(place(0), at(9_999)), Entry::Wait(None), "while the probe is out");
         let outage = gate.failed(Some(1), None, 1.0, at(10_000));
         assert_eq!((outage.failures, outage.next_at), (2, at(12_000)));
-        assert_eq!(gate.enter(at(12_000)), Entry::Ask(Some(1)));
+        assert_eq!(gate.enter(place(0), at(12_000)), Entry::Ask(Some(1)));
         gate.given_up(Some(1));
-        assert_eq!(gate.enter(at(12_000)), Entry::Ask(Some(1)), "the next one instead");
+        assert_eq!(gate.enter(place(0), at(12_000)), Entry::Ask(Some(1)), "the next one instead");
         assert_eq!(gate.answered(at(12_010)), Some(Duration::from_secs(12)));
-        assert_eq!([gate.enter(at(12_010)), gate.enter(at(12_010))], [Entry::Ask(None); 2]);
+        assert_eq!(
+            [gate.enter(place(0), at(12_010)), gate.enter(place(0), at(12_010))],
+            [Entry::Ask(None); 2]
+        );
         assert_eq!((gate.answered(at(12_020)), gate.answers()), (None, 2));
+    }
+
+    #[test]
+    fn who_has_waited_for_longest_probes_first() {
+        let mut gate = Gate::default();
+        gate.failed(None, None, 1.0, at(0));
+        assert_eq!([gate.enter(place(2), at(0)), gate.enter(place(1), at(0))], [wait(1_000); 2]);
+        assert_eq!(gate.enter(place(2), at(1_000)), Entry::Wait(Some(AFTER_YOU)));
+        assert_eq!(gate.enter(place(1), at(1_000)), Entry::Ask(Some(1)));
+        gate.leave(place(1));
+        // It failed, and has a later place now.
+        gate.failed(Some(1), None, 1.0, at(1_000));
+        let again = Place { since: at(1_000), number: 1 };
+        assert_eq!(gate.enter(again, at(3_000)), Entry::Wait(Some(AFTER_YOU)));
+        assert_eq!(gate.enter(place(2), at(3_000)), Entry::Ask(Some(1)));
+        gate.given_up(Some(1));
+        gate.leave(place(2));
+        assert_eq!(gate.enter(again, at(3_050)), Entry::Ask(Some(1)), "nobody is before it any more");
     }
 
     #[test]
@@ -152,7 +200,7 @@ mod tests {
         assert_eq!(gate.failed(None, seconds(20), 0.5, at(0)).next_at, at(20_000));
         assert_eq!(gate.failed(None, seconds(30), 0.5, at(1_000)).next_at, at(31_000));
         assert_eq!(gate.failed(None, seconds(3), 0.5, at(2_000)).next_at, at(31_000));
-        assert_eq!(gate.enter(at(31_000)), Entry::Ask(Some(1)));
+        assert_eq!(gate.enter(place(0), at(31_000)), Entry::Ask(Some(1)));
         assert_eq!(gate.failed(Some(1), seconds(0), 0.0, at(31_000)).next_at, at(32_000));
     }
 
@@ -160,14 +208,14 @@ mod tests {
     fn a_probe_of_an_earlier_outage_says_nothing_about_this_one() {
         let mut gate = Gate::default();
         gate.failed(None, None, 1.0, at(0));
-        let Entry::Ask(early) = gate.enter(at(1_000)) else { panic!("a probe") };
+        let Entry::Ask(early) = gate.enter(place(0), at(1_000)) else { panic!("a probe") };
         gate.answered(at(1_001));
         let outage = gate.failed(None, None, 1.0, at(1_002));
-        let Entry::Ask(late) = gate.enter(at(2_002)) else { panic!("a probe") };
+        let Entry::Ask(late) = gate.enter(place(0), at(2_002)) else { panic!("a probe") };
         assert_ne!(early, late);
         gate.given_up(early);
         assert_eq!(gate.failed(early, None, 1.0, at(2_003)).failures, outage.failures);
-        assert_eq!(gate.enter(at(9_000)), Entry::Wait(None), "the probe of this outage is out");
+        assert_eq!(gate.enter(place(0), at(9_000)), Entry::Wait(None), "the probe of this outage is out");
     }
 
     proptest! {
@@ -181,7 +229,7 @@ mod tests {
             let mut earliest = gate.failed(None, None, 0.5, now).next_at;
             for (millis, what, unit) in steps {
                 now = now + Duration::from_millis(millis);
-                match gate.enter(now) {
+                match gate.enter(place(0), now) {
                     Entry::Ask(number) => {
                         prop_assert!(probe.is_none() && number.is_some() && now >= earliest);
                         probe = number;

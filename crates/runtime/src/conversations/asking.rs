@@ -6,6 +6,7 @@ use moorline_agent::{AgentError, Reply, Turn};
 use moorline_core::{AccountId, Failure, RetryPolicy};
 use tokio::time::Instant;
 
+use crate::agents::Place;
 use crate::services::{Account, Services};
 
 /// How often the agent may fail at one turn while it answers others: then it is the turn that it fails at, and not the
@@ -17,7 +18,8 @@ const MAX_LONE_FAILURES: u32 = 20;
 pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> Result<Reply, AgentError> {
     let patience = services.settings().limits.hold_limit;
     let deadline = Instant::now() + patience;
-    let mut lone = Lone::default();
+    let place = || Place { since: services.clock.now(), number: services.random.number() };
+    let (mut lone, mut waits_from) = (Lone::default(), place());
     loop {
         // A snapshot for each call: a reload changes nothing of one that runs (F-078), and what has waited gets the
         // agent that the account has now.
@@ -26,7 +28,7 @@ pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> R
         let Some(agent) = settings.agents.get(&name) else {
             return Err(AgentError::Refused { reason: format!("there is no agent `{name}`") });
         };
-        let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services)).await else {
+        let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services, waits_from)).await else {
             let why = agent.last_error().unwrap_or_else(|| "no reason is known".to_owned());
             let reason = format!("it was not available for {} s: {why}", patience.as_secs());
             return Err(AgentError::Refused { reason });
@@ -39,6 +41,7 @@ pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> R
             return answer.unwrap_or(Err(AgentError::Timeout { limit }));
         };
         ticket.failed(&reason, retry_after);
+        waits_from = place();
         if lone.failed(agent.answers()) {
             if lone.failures >= MAX_LONE_FAILURES {
                 let times = lone.failures;
