@@ -212,7 +212,7 @@ fn a_turn_that_waits_takes_the_agent_that_a_reload_gives_it_f078() {
 }
 
 #[test]
-fn a_turn_that_breaks_the_agent_is_given_up_and_delays_others_by_a_second_g7() {
+fn a_turn_that_breaks_the_agent_is_given_up_and_holds_others_up_for_seconds_only_g7() {
     in_virtual_time(async {
         let (world, model) = world().await;
         model.judge(|said| match said {
@@ -227,7 +227,8 @@ fn a_turn_that_breaks_the_agent_is_given_up_and_delays_others_by_a_second_g7() {
             let text = format!("m{n}");
             world.say(1, "bob", &text);
             let took = world.until("answered", 10 * SECOND, |world| world.copies("bob", &text) == 1).await;
-            assert!(took < 2 * SECOND, "{took:?}");
+            // The rest of the longest back-off: then it goes before the one that has failed already.
+            assert!(took < 5 * SECOND + Duration::from_millis(200), "{took:?}");
             sleep(5 * SECOND).await;
             n += 1;
             assert!(began.elapsed() < 30 * MINUTE, "never given up");

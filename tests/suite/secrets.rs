@@ -78,7 +78,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     run.configure("format = \"pretty\"\nfilter = \"debug\"", None);
     run.one_life();
     run.wrong_configurations();
-    assert!(run.agent.calls() > 10, "the agent was asked {} times", run.agent.calls());
+    assert!(run.agent.calls() >= quoting::STATUSES.len(), "not everything was answered by the agent");
 
     let ran = began.elapsed();
     let log = fs::read(run.settings.log()).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// What is answered, in turn: refused, not taken, no chat completion, refused by the model, not available.
-const STATUSES: [&str; 5] =
+pub(super) const STATUSES: [&str; 5] =
     ["401 Unauthorized", "400 Bad Request", "200 OK", "200 OK", "503 Service Unavailable"];
 
 /// A running endpoint; its thread ends with the process.

@@ -1,8 +1,8 @@
 //! Whether an agent is asked: a machine without I/O, one for each agent (F-051).
 //!
 //! It is open until a call finds that the agent is not available. Then one call at a time goes in, a probe, when the
-//! back-off is over; everybody else waits for what becomes of it. Who has waited for longest since the last call goes
-//! first, so that no turn can keep all probes for itself. Whatever shows that the agent takes calls opens the gate to
+//! back-off is over; everybody else waits for what becomes of it. Who has failed least often goes first, so that no turn
+//! can keep all probes for itself. Whatever shows that the agent takes calls opens the gate to
 //! all at once.
 
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ const PROBES: Backoff = Backoff {
     reset_after: Backoff::STANDARD.reset_after,
 };
 
-/// How long the next probe is left to who has waited for longer.
+/// How long the next probe is left to whose turn it is.
 const AFTER_YOU: Duration = Duration::from_millis(50);
 
 /// The gate in front of an agent.
@@ -43,9 +43,11 @@ pub(crate) struct Outage {
     probing: bool,
 }
 
-/// A place among those who wait: who has it waits since then. The number keeps places different.
+/// A place among those who wait, in the order of the fields: who has failed least often goes first, so that a turn that
+/// breaks its agent never keeps the probes from those it would answer. The number keeps places different.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
+    pub(crate) failures: u32,
     pub(crate) since: Monotonic,
     pub(crate) number: u64,
 }
@@ -144,7 +146,7 @@ mod tests {
     }
 
     const fn place(number: u64) -> Place {
-        Place { since: Monotonic::from_origin(Duration::ZERO), number }
+        Place { failures: 0, since: Monotonic::from_origin(Duration::ZERO), number }
     }
 
     const fn wait(millis: u64) -> Entry {
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_waited_for_longest_probes_first() {
+    fn who_has_failed_least_often_probes_first_and_of_these_who_has_waited_for_longest() {
         let mut gate = Gate::default();
         gate.failed(None, None, 1.0, at(0));
         assert_eq!([gate.enter(place(2), at(0)), gate.enter(place(1), at(0))], [wait(1_000); 2]);
@@ -185,7 +187,7 @@ mod tests {
         gate.leave(place(1));
         // It failed, and has a later place now.
         gate.failed(Some(1), None, 1.0, at(1_000));
-        let again = Place { since: at(1_000), number: 1 };
+        let again = Place { failures: 1, ..place(1) };
         assert_eq!(gate.enter(again, at(3_000)), Entry::Wait(Some(AFTER_YOU)));
         assert_eq!(gate.enter(place(2), at(3_000)), Entry::Ask(Some(1)));
         gate.given_up(Some(1));

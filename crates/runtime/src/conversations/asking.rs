@@ -18,8 +18,8 @@ const MAX_LONE_FAILURES: u32 = 20;
 pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> Result<Reply, AgentError> {
     let patience = services.settings().limits.hold_limit;
     let deadline = Instant::now() + patience;
-    let place = || Place { since: services.clock.now(), number: services.random.number() };
-    let (mut lone, mut waits_from) = (Lone::default(), place());
+    let mut place = Place { failures: 0, since: services.clock.now(), number: services.random.number() };
+    let mut lone = Lone::default();
     loop {
         // A snapshot for each call: a reload changes nothing of one that runs (F-078), and what has waited gets the
         // agent that the account has now.
@@ -28,7 +28,7 @@ pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> R
         let Some(agent) = settings.agents.get(&name) else {
             return Err(AgentError::Refused { reason: format!("there is no agent `{name}`") });
         };
-        let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services, waits_from)).await else {
+        let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services, place)).await else {
             let why = agent.last_error().unwrap_or_else(|| "no reason is known".to_owned());
             let reason = format!("it was not available for {} s: {why}", patience.as_secs());
             return Err(AgentError::Refused { reason });
@@ -41,7 +41,7 @@ pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> R
             return answer.unwrap_or(Err(AgentError::Timeout { limit }));
         };
         ticket.failed(&reason, retry_after);
-        waits_from = place();
+        place.failures = place.failures.saturating_add(1);
         if lone.failed(agent.answers()) {
             if lone.failures >= MAX_LONE_FAILURES {
                 let times = lone.failures;
