@@ -134,7 +134,7 @@ async fn it_gets_the_usual_variables_and_those_it_is_given_and_no_others_f090() 
 #[tokio::test]
 async fn when_its_time_is_over_it_is_killed_with_its_children_f044() {
     let children = Children::new();
-    let limit = Duration::from_millis(700);
+    let limit = Duration::from_secs(2);
     let hanging = script(&lingering(&children.file()), limit);
     assert_eq!(hanging.respond(turn("hello")).await, Err(AgentError::Timeout { limit }));
     all_gone(&children.begun(2).await).await;

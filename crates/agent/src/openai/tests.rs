@@ -13,6 +13,7 @@ use crate::turn::Exchange;
 const KEY: &str = "sk-hunter2canary";
 const LIMIT: Duration = Duration::from_secs(300);
 
+type Headers<'a> = &'a [(&'static str, &'a str)];
 type Answers = Box<dyn Fn(u32) -> Result<HttpResponse, NetworkError>>;
 
 /// Answers by the number of the call, from 1, each after a second; keeps what it was asked.
@@ -39,7 +40,7 @@ fn endpoint(answers: impl Fn(u32) -> Result<HttpResponse, NetworkError> + 'stati
     Rc::new(Endpoint { answers: Box::new(answers), calls: Cell::new(0), asked: RefCell::default() })
 }
 
-fn response(status: u16, headers: &[(&'static str, &str)], body: impl ToString) -> HttpResponse {
+fn response(status: u16, headers: Headers<'_>, body: impl ToString) -> HttpResponse {
     let headers = headers
         .iter()
         .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()));
@@ -187,7 +188,7 @@ async fn a_status_is_waited_for_or_names_what_to_change_f090() {
 #[tokio::test(start_paused = true)]
 async fn how_long_to_wait_is_said_in_seconds_or_as_a_date() {
     let date = "Fri, 20 Nov 2026 12:00:00 GMT";
-    let rows: [(&[(&'static str, &str)], Option<u64>); 6] = [
+    let rows: [(Headers<'_>, Option<u64>); 6] = [
         (&[("retry-after", "20")], Some(20)),
         (&[("retry-after", "Fri, 20 Nov 2026 12:01:30 GMT"), ("date", date)], Some(90)),
         (&[("retry-after", "Fri, 20 Nov 2026 11:59:00 GMT"), ("date", date)], None),
