@@ -5,10 +5,12 @@
 pub mod http;
 pub mod lagging;
 pub mod logs;
+pub mod model;
 pub mod process;
 pub mod syncs;
 pub mod world;
 
 pub use logs::Logs;
+pub use model::Model;
 pub use process::{Process, Settings};
 pub use world::{Setup, World, in_virtual_time};

@@ -45,10 +45,17 @@ impl Settings {
     /// The same, with more lines in the `[channels.feishu]` table.
     #[must_use]
     pub fn with_channel(platform: SocketAddr, apps: &[App], agent_delay: &str, channel: &str) -> Self {
+        let agent = format!("kind = \"echo\"\ndelay = \"{agent_delay}\"");
+        Self::with_agent(platform, apps, &agent, channel)
+    }
+
+    /// The same, with this for `[agents.default]`.
+    #[must_use]
+    pub fn with_agent(platform: SocketAddr, apps: &[App], agent: &str, channel: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut text = format!(
             "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n\
-             [agents.default]\nkind = \"echo\"\ndelay = \"{agent_delay}\"\n\
+             [agents.default]\n{agent}\n\
              [channels.feishu]\nbase_url = \"http://{platform}\"\n{channel}\n",
             directory.path().join("data").display()
         );

@@ -18,6 +18,7 @@ use moorline_store::{InboxFilter, LONGEST_PAGE, Listing, Page, Scope, SqliteStor
 use tokio::time::Instant;
 
 use crate::lagging::Lagging;
+use crate::model::Model;
 
 /// When virtual time begins on the wall clock.
 const EPOCH_MS: i64 = 1_795_176_000_000;
@@ -86,11 +87,15 @@ pub struct Setup {
     pub agent_delay: &'static str,
     /// More configuration, at the top of the file's `[channels.feishu]` table.
     pub channel: &'static str,
+    /// More configuration, in tables of its own; an `[agents.default]` in it replaces the echo agent.
+    pub tables: &'static str,
+    /// What answers at `http://agent.test`.
+    pub model: Model,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "" }
+        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "", tables: "", model: Model::default() }
     }
 }
 
@@ -136,7 +141,7 @@ impl World {
         let store = Arc::new(SqliteStore::inline(None).unwrap());
         let lag = Arc::new(Lagging::new(Arc::clone(&store)));
         let clock = VirtualClock::start();
-        let runtime = boot(&config, &simulator, &lag, &clock, setup.seed, 1).await;
+        let runtime = boot(&setup, &config, &simulator, &lag, &clock, 1).await;
         let handle = runtime.handle();
         let started = Instant::now();
         Self {
@@ -171,7 +176,7 @@ impl World {
     pub async fn boot(&mut self) {
         self.boots += 1;
         let runtime =
-            boot(&self.config, &self.simulator, &self.lag, &self.clock, self.setup.seed, self.boots).await;
+            boot(&self.setup, &self.config, &self.simulator, &self.lag, &self.clock, self.boots).await;
         self.handle = runtime.handle();
         self.runtime = Some(runtime);
     }
@@ -193,6 +198,12 @@ impl World {
         let app = new_app(&self.simulator, n);
         self.apps.push(app);
         config.accounts = configuration(&self.setup, &self.apps).accounts;
+    }
+
+    /// What answers at `http://agent.test`.
+    #[must_use]
+    pub fn model(&self) -> Model {
+        self.setup.model.clone()
     }
 
     /// The configuration in use.
@@ -344,10 +355,14 @@ pub fn chat_of(user: &str) -> ChatId {
 }
 
 fn configuration(setup: &Setup, apps: &[App]) -> Config {
+    let echo = if setup.tables.contains("[agents.default]") {
+        String::new()
+    } else {
+        format!("[agents.default]\nkind = \"echo\"\ndelay = \"{}\"\n", setup.agent_delay)
+    };
     let mut text = format!(
-        "data_dir = \"unused\"\n[agents.default]\nkind = \"echo\"\ndelay = \"{}\"\n\
-         [channels.feishu]\nbase_url = \"http://platform.test\"\n{}\n",
-        setup.agent_delay, setup.channel
+        "data_dir = \"unused\"\n{echo}{}\n[channels.feishu]\nbase_url = \"http://platform.test\"\n{}\n",
+        setup.tables, setup.channel
     );
     for (n, app) in apps.iter().enumerate() {
         let _ = writeln!(
@@ -373,19 +388,22 @@ fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
 }
 
 async fn boot(
+    setup: &Setup,
     config: &Config,
     simulator: &Simulator,
     store: &Arc<Lagging>,
     clock: &Arc<VirtualClock>,
-    seed: u64,
     boots: u32,
 ) -> Runtime {
     let plans = plans(config);
+    let seed = setup.seed;
+    let mut network = moorline_simulator::memory::network(simulator);
+    network.http = setup.model.beside(network.http);
     let options = Options {
         config: config.clone(),
         plans,
         store: Arc::clone(store) as Arc<dyn Store>,
-        network: moorline_simulator::memory::network(simulator),
+        network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{seed}-{boots}")),
         seed: seed.wrapping_add(u64::from(boots)),

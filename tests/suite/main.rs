@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_macros, reason = "what a test measures is printed with it")]
 
 mod admin;
+mod agents;
 mod attack;
 mod configuration;
 mod crash;

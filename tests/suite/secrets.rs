@@ -3,6 +3,7 @@
 //! for every secret, configured or handed out, in whole or in part, in whatever spelling.
 
 mod bait;
+mod quoting;
 mod recorder;
 mod scanner;
 
@@ -18,6 +19,7 @@ use moorline_tests::process::{binary, pause};
 use moorline_tests::{Process, Settings, http};
 use serde_json::{Value, json};
 
+use quoting::Quoting;
 use recorder::Recorder;
 use scanner::Scanner;
 
@@ -25,6 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Secrets whose every part is recognised; the second comes from the environment.
 const SECRETS: [&str; 2] = ["qZ7/kW2+vX9=mJ4&hR6%tB1", "LpV3-yGn8_dKs5~wEf0!cUa"];
+const AGENT_KEY: &str = "sk-Jw4!nTz8@bKr2#yPc6$uEa";
 const PASSWORD: &str = "Hx6uTq1oRz9eNb4iMv7a";
 const TOKEN: &str = "c0ffee00deadbeef0badf00dfeedface1337c0de5eedcafe8badd00dfacefeed";
 
@@ -40,6 +43,7 @@ impl Said {
 
 struct Run {
     simulator: Simulator,
+    agent: Quoting,
     recorder: Recorder,
     apps: Vec<App>,
     settings: Settings,
@@ -64,7 +68,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     let settings = Settings::with_channel(recorder.address(), &apps, "0s", fast);
     fs::create_dir_all(settings.data()).unwrap();
     fs::write(settings.data().join("admin.token"), TOKEN).unwrap();
-    let mut run = Run { simulator, recorder, apps, settings, said: Said::default() };
+    let mut run = Run { simulator, agent: Quoting::start(), recorder, apps, settings, said: Said::default() };
 
     // Both formats of the log, with the proxy and without.
     let proxy = format!("http://operator:{PASSWORD}@{}", run.recorder.address());
@@ -74,6 +78,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     run.configure("format = \"pretty\"\nfilter = \"debug\"", None);
     run.one_life();
     run.wrong_configurations();
+    assert!(run.agent.calls() >= quoting::STATUSES.len(), "not everything was answered by the agent");
 
     let ran = began.elapsed();
     let log = fs::read(run.settings.log()).unwrap();
@@ -94,6 +99,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     for secret in SECRETS {
         scanner.forbid("app_secret", secret, 8);
     }
+    scanner.forbid("api_key", AGENT_KEY, 8);
     scanner.forbid("proxy password", PASSWORD, 8);
     scanner.forbid("proxy credentials", &format!("operator:{PASSWORD}"), 16);
     // Of hexadecimal digits, eight in a row are found by chance in what has so many of them.
@@ -118,7 +124,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     }
     println!(
         "{} secrets, {lines} log lines, {bytes} bytes searched; run {ran:?}, search {:?}",
-        handed_out.len() + 4,
+        handed_out.len() + 5,
         began.elapsed() - ran
     );
     found.truncate(20);
@@ -128,14 +134,19 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
 impl Run {
     /// Writes the configuration: one secret in the file, one in the environment.
     fn configure(&self, log: &str, proxy: Option<&str>) {
-        let network = proxy.map(|proxy| format!("[network]\nproxy = \"{proxy}\"\n")).unwrap_or_default();
+        let network = proxy
+            .map(|proxy| format!("[network]\nproxy = \"{proxy}\"\nno_proxy = [\"localhost\"]\n"))
+            .unwrap_or_default();
         let text = format!(
             "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\n{log}\n{network}\
-             [agents.default]\nkind = \"echo\"\n[channels.feishu]\nbase_url = \"http://{}\"\nliveness = \"2s\"\n\
+             [agents.default]\nkind = \"echo\"\n\
+             [agents.model]\nkind = \"openai\"\nbase_url = \"{}\"\nmodel = \"m\"\napi_key = \"{AGENT_KEY}\"\n\
+             [channels.feishu]\nbase_url = \"http://{}\"\nliveness = \"2s\"\n\
              retry = {{ initial = \"50ms\", max = \"200ms\", reset_after = \"60s\" }}\n\
              [channels.feishu.accounts.a0]\napp_id = \"{}\"\napp_secret = \"{}\"\n\
-             [channels.feishu.accounts.a1]\napp_id = \"{}\"\napp_secret = {{ env = \"CANARY\" }}\n",
+             [channels.feishu.accounts.a1]\napp_id = \"{}\"\napp_secret = {{ env = \"CANARY\" }}\nagent = \"model\"\n",
             self.settings.data().display(),
+            self.agent.base_url(),
             self.recorder.address(),
             self.apps[0].app_id,
             SECRETS[0],
@@ -375,6 +386,8 @@ impl Run {
             right.replace(&format!("\"{secret}\""), &format!("{{ value = \"{secret}\" }}")),
             right.replace(&format!("\"{secret}\""), &format!("\"{secret}\"\"{other}\"")),
             right.replace("app_secret = \"", "app_secrt = \""),
+            right.replace("api_key = \"", "api_kye = \""),
+            right.replace(&format!("\"{AGENT_KEY}\""), &format!("[\"{AGENT_KEY}\"]")),
             right.replace("app_secret = \"", "app_secret = \"\"\napp_secret = \""),
             right.replace(&format!("app_secret = \"{secret}\""), &format!("app_secret = {secret}")),
             right.replace(

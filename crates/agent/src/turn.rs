@@ -72,6 +72,14 @@ pub enum AgentError {
     },
 }
 
+/// An answer of just this word is silence: the turn is answered and nothing is sent. Backends say it, because an empty
+/// answer is taken for what it usually is, a failure that the user should hear of (F-047).
+pub const SILENT: &str = "NO_REPLY";
+
+/// How much of what was said before a backend is given, in bytes of text; what does not fit is left out from the
+/// oldest turn on.
+const TRANSCRIPT_BYTES: usize = 128 << 10;
+
 /// What an agent is told about an interrupted turn.
 const INTERRUPTION_NOTE: &str = "Your previous attempt to answer the following message was interrupted before it \
     finished, and its answer was not delivered. Actions you took in that attempt may have had effects: check before \
@@ -87,10 +95,46 @@ impl Turn {
     pub fn text(&self) -> String {
         self.input.join("\n")
     }
+
+    /// As much of the end of the transcript as a backend is given.
+    pub fn recent(&self) -> &[Exchange] {
+        let mut left = TRANSCRIPT_BYTES;
+        let fits = |exchange: &&Exchange| {
+            let remaining = left.checked_sub(exchange.size());
+            left = remaining.unwrap_or_default();
+            remaining.is_some()
+        };
+        let count = self.transcript.iter().rev().take_while(fits).count();
+        self.transcript.get(self.transcript.len() - count..).unwrap_or_default()
+    }
+}
+
+impl Exchange {
+    fn size(&self) -> usize {
+        self.input.iter().map(String::len).sum::<usize>() + self.reply.text().map_or(0, str::len)
+    }
 }
 
 impl Reply {
-    /// The answer that a backend gave as text: nothing but white space is silence.
+    /// The answer of a backend that may want to be silent on purpose, and then says [`SILENT`].
+    ///
+    /// # Errors
+    /// [`AgentError::Refused`] when there is nothing but white space: that nobody answered must not look like silence
+    /// (F-047).
+    pub fn from_backend(text: impl Into<String>) -> Result<Self, AgentError> {
+        let text = text.into();
+        match text.trim() {
+            "" => Err(AgentError::Refused {
+                reason: format!(
+                    "it gave an empty answer; `{SILENT}` is how it says that it wants to be silent"
+                ),
+            }),
+            SILENT => Ok(Self::Silent),
+            _ => Ok(Self::Text(text)),
+        }
+    }
+
+    /// The text that stands for an answer in a transcript, or for nothing: nothing but white space is silence.
     pub fn from_text(text: impl Into<String>) -> Self {
         let text = text.into();
         if text.trim().is_empty() { Self::Silent } else { Self::Text(text) }
@@ -130,6 +174,37 @@ mod tests {
         for (text, reply) in [("", None), (" \n\t", None), ("hi", Some("hi")), (" hi ", Some(" hi "))] {
             assert_eq!(Reply::from_text(text).text(), reply, "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_answer_of_a_backend_is_no_silence_f047() {
+        for text in ["", " \n\t"] {
+            assert!(matches!(Reply::from_backend(text), Err(AgentError::Refused { .. })), "{text:?}");
+        }
+        for text in ["NO_REPLY", " NO_REPLY\n"] {
+            assert_eq!(Reply::from_backend(text), Ok(Reply::Silent), "{text:?}");
+        }
+        for text in ["hi", " hi ", "NO_REPLY is what I say", "no_reply"] {
+            assert_eq!(Reply::from_backend(text), Ok(Reply::Text(text.to_owned())), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_transcript_a_backend_gets_is_bounded_and_its_end_is_kept() {
+        let exchange = |input: usize, reply: usize| Exchange {
+            input: vec!["i".repeat(input)],
+            reply: Reply::from_text("r".repeat(reply)),
+        };
+        let kept = |sizes: &[(usize, usize)]| {
+            let transcript = sizes.iter().map(|&(input, reply)| exchange(input, reply)).collect();
+            Turn { transcript, ..turn(false) }.recent().len()
+        };
+        let k = 1 << 10;
+        assert_eq!(kept(&[]), 0);
+        assert_eq!(kept(&[(64 * k, 64 * k)]), 1);
+        assert_eq!(kept(&[(1, 0), (64 * k, 64 * k)]), 1);
+        assert_eq!(kept(&[(1, 1), (100 * k, 100 * k), (1, 1), (64 * k, 1)]), 2);
+        assert_eq!(kept(&[(1, 1), (64 * k, 65 * k)]), 0);
     }
 
     #[test]

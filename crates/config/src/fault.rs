@@ -69,6 +69,9 @@ faults! {
     "ML0113" Error Layers { error } "file and environment cannot be put together: {error}",
     "ML0114" Error ChannelDefault { fault } "has a default that is no value: {fault}",
     "ML0115" Error LogFilter { error } "is not a log filter such as \"info,moorline_runtime=debug\": {error}",
+    "ML0116" Error Stream "answers are not streamed yet: leave `stream` out, or set it to false",
+    "ML0117" Warning NoProgram { program }
+        "there is no program {program} here; without it the agent refuses every turn",
 
     "ML0201" Error SecretEmpty "the secret is empty",
     "ML0202" Error VariableName "expected the name of an environment variable",

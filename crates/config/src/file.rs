@@ -1,4 +1,4 @@
-//! Files that the configuration names: secrets and certificates.
+//! Files that the configuration names: secrets, certificates and programs.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -61,6 +61,18 @@ pub(crate) fn exposure(path: &Path) -> Option<(String, String)> {
     let plain = shown.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c));
     let quoted = if plain { shown } else { format!("'{}'", shown.replace('\'', r"'\''")) };
     (mode & 0o044 != 0).then(|| (format!("{mode:04o}"), format!("chmod 600 {quoted}")))
+}
+
+/// Whether a program of this name can be run here: a path, relative to the working directory, or a name that is looked
+/// for in the directories of `path`.
+pub(crate) fn is_program(name: &str, path: Option<&str>) -> bool {
+    let runs = |file: &Path| {
+        std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    if name.contains('/') {
+        return runs(Path::new(name));
+    }
+    std::env::split_paths(path.unwrap_or_default()).any(|directory| runs(&directory.join(name)))
 }
 
 fn read(path: &Path, largest: u64, what: &str) -> io::Result<Vec<u8>> {

@@ -161,7 +161,10 @@ impl<'a> Reader<'a> {
 
     fn value(&mut self, kind: Kind, path: &str, value: &Spanned<DeValue<'_>>) -> Option<Datum> {
         match (kind, value.get_ref()) {
-            (Kind::List, DeValue::Array(items)) => {
+            (Kind::Command, DeValue::Array(items)) if items.is_empty() => {
+                self.ok(Err(value::mismatch(kind, "an empty list")), &value.span(), path)
+            }
+            (Kind::List | Kind::Command, DeValue::Array(items)) => {
                 let texts: Vec<Option<String>> = items
                     .iter()
                     .map(|item| match self.value(Kind::Text, path, item) {

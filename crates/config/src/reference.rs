@@ -23,6 +23,16 @@ const HEAD: &str = "\
 /// Of comments, in characters.
 const WIDTH: usize = 100;
 
+/// The agent of each kind, by name, with what is said of it. All but the first are commented out.
+const AGENTS: [(&str, &str); 3] = [
+    (
+        agent::DEFAULT,
+        "An agent, by its name. Accounts that name none use `default`. Echo answers with what it is told.",
+    ),
+    ("model", "An agent behind an OpenAI-compatible endpoint."),
+    ("script", "An agent that is a program, run for each turn."),
+];
+
 /// A complete commented configuration for these channels, as TOML that [`load`](crate::load) takes as it is, given
 /// the variables that it names for secrets.
 pub fn reference(schemas: &[&'static Schema]) -> String {
@@ -30,8 +40,12 @@ pub fn reference(schemas: &[&'static Schema]) -> String {
     for (section, name) in Section::GLOBAL {
         page.table(name, "", setting::of(section), "");
     }
-    let named = "An agent, by its name. Accounts that name none use `default`.";
-    page.table(&format!("agents.{}", agent::DEFAULT), named, setting::of(Section::Agent), "");
+    for ((kind, section), (name, doc)) in agent::KINDS.into_iter().zip(AGENTS) {
+        // The kind is what makes the table what it is.
+        let head = setting::of(Section::Agent).map(|head| Setting { default: Some(kind), ..head });
+        let optional = name != agent::DEFAULT;
+        page.section(&format!("agents.{name}"), doc, head.chain(setting::of(section)), kind, optional);
+    }
     for schema in schemas {
         let channel = format!("channels.{}", schema.channel);
         let inherited = "What is set here, or in the next two tables, is the default of all accounts of this channel; \
@@ -50,17 +64,30 @@ struct Page(String);
 
 impl Page {
     fn table(&mut self, name: &str, doc: &str, settings: impl Iterator<Item = Setting>, channel: &str) {
+        self.section(name, doc, settings, channel, false);
+    }
+
+    /// A table that is commented out if it is `optional`. Secrets have `owner` in the names of their variables.
+    fn section(
+        &mut self,
+        name: &str,
+        doc: &str,
+        settings: impl Iterator<Item = Setting>,
+        owner: &str,
+        optional: bool,
+    ) {
         self.0.push('\n');
         self.comment(doc);
+        let out = if optional { "#" } else { "" };
         if !name.is_empty() {
-            self.0 += &format!("[{name}]\n");
+            self.0 += &format!("{out}[{name}]\n");
         }
         for setting in settings {
             let value = match setting.default {
                 Some(text) => written(setting.kind, text),
-                None => example(&setting, channel),
+                None => example(&setting, owner),
             };
-            let mark = if setting.default.is_none() && !setting.required { "#" } else { "" };
+            let mark = if setting.default.is_none() && !setting.required { "#" } else { out };
             self.comment(&format!("{}{} ({})", setting.doc, choices(setting.kind), setting.class.as_str()));
             self.0 += &format!("{mark}{} = {value}\n", setting.key);
         }
@@ -101,11 +128,11 @@ fn written(kind: Kind, text: &str) -> String {
 }
 
 /// What a value without a default looks like.
-fn example(setting: &Setting, channel: &str) -> String {
+fn example(setting: &Setting, owner: &str) -> String {
     match setting.kind {
         Kind::Text => "\"…\"".to_owned(),
         Kind::Secret => {
-            format!("{{ env = \"{}\" }}", format!("{channel}_{}", setting.key).to_ascii_uppercase())
+            format!("{{ env = \"{}\" }}", format!("{owner}_{}", setting.key).to_ascii_uppercase())
         }
         Kind::Url => "\"https://example.com\"".to_owned(),
         Kind::Delay | Kind::Duration => "\"90s\"".to_owned(),
@@ -115,5 +142,6 @@ fn example(setting: &Setting, channel: &str) -> String {
         Kind::Word(words) => words.first().map(|word| format!("\"{word}\"")).unwrap_or_default(),
         Kind::Proxy => "{ env = \"MOORLINE_PROXY\" }".to_owned(),
         Kind::List | Kind::Certificates => "[]".to_owned(),
+        Kind::Command => "[\"/bin/cat\"]".to_owned(),
     }
 }

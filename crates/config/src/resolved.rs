@@ -86,11 +86,12 @@ pub struct Network {
 /// Limits of the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Runtime {
-    /// How long an agent may take for one turn.
+    /// How long one call to an agent may take.
     pub turn_timeout: Duration,
     /// How long the work in hand may take to finish after a request to stop.
     pub shutdown_grace: Duration,
-    /// How long a group message waits for the account's identity before it is dropped (design §2).
+    /// How long a group message waits for the account's identity before it is dropped (design §2), and a turn for an
+    /// agent that is away before its user is told (F-051).
     pub hold_limit: Duration,
 }
 
@@ -109,10 +110,32 @@ pub enum AgentKind {
         /// The delay; zero by default. A long one is for trying recovery out.
         delay: Duration,
     },
+    /// A model behind an OpenAI-compatible endpoint.
+    OpenAi {
+        /// The API's address, below which `/chat/completions` is asked.
+        base_url: String,
+        /// The model's name there.
+        model: String,
+        /// The key, if one is needed.
+        api_key: Option<Secret>,
+        /// What the model is told before every conversation.
+        system_prompt: Option<String>,
+        /// For one call.
+        timeout: Duration,
+    },
+    /// A program that is run for each turn.
+    Command {
+        /// The program and its arguments; never empty.
+        command: Vec<String>,
+        /// For one run.
+        timeout: Duration,
+        /// The names of the variables it gets beside the usual ones.
+        pass_env: Vec<String>,
+    },
 }
 
 /// The kinds of agents this crate can read, as they are written.
-pub const AGENT_KINDS: &[&str] = &["echo"];
+pub const AGENT_KINDS: &[&str] = &["echo", "openai", "command"];
 
 /// One account.
 #[derive(Debug, Clone, Eq)]
@@ -179,6 +202,17 @@ word! {
         Allowlist = "allowlist",
         /// None.
         Deny = "deny",
+    }
+}
+
+impl AgentKind {
+    /// As it is written.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Echo { .. } => "echo",
+            Self::OpenAi { .. } => "openai",
+            Self::Command { .. } => "command",
+        }
     }
 }
 

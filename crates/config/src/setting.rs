@@ -44,8 +44,14 @@ pub(crate) enum Section {
     Network,
     /// `[runtime]`
     Runtime,
-    /// `[agents.<name>]`
+    /// `[agents.<name>]`, whatever its kind.
     Agent,
+    /// The same, of an agent of kind `echo`.
+    Echo,
+    /// The same, of kind `openai`.
+    OpenAi,
+    /// The same, of kind `command`.
+    Command,
     /// `[channels.<channel>.accounts.<name>]`, and `[channels.<channel>]` for the defaults of all its accounts.
     Account,
     /// `access` of either.
@@ -77,6 +83,8 @@ pub(crate) enum Kind {
     Word(&'static [&'static str]),
     /// Strings, none of them empty.
     List,
+    /// The same, a program and its arguments: at least one.
+    Command,
     /// Paths of files of certificates.
     Certificates,
 }
@@ -90,6 +98,11 @@ const fn setting(
     doc: &'static str,
 ) -> Setting {
     Setting { section, key, kind, required: false, default, class, doc }
+}
+
+/// A setting of an agent that has to be there.
+const fn needed(section: Section, key: &'static str, kind: Kind, doc: &'static str) -> Setting {
+    Setting { section, key, kind, required: true, default: None, class: Class::Live, doc }
 }
 
 /// Every setting that is no channel's own, in the order of the reference page.
@@ -164,7 +177,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Duration,
         Some("10m"),
         Class::Live,
-        "How long an agent may take to answer.",
+        "How long a call to an agent may take. The time for which the agent cannot be reached does not count.",
     ),
     setting(
         Section::Runtime,
@@ -180,24 +193,78 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Kind::Duration,
         Some("24h"),
         Class::Live,
-        "How long group messages wait while the account's identity is unknown, before they are dropped.",
+        "How long group messages wait while the account's identity is unknown, before they are dropped; and how long \
+         messages wait for an agent that cannot be reached, before their senders are told.",
     ),
-    Setting {
-        section: Section::Agent,
-        key: "kind",
-        kind: Kind::Word(AGENT_KINDS),
-        required: true,
-        default: None,
-        class: Class::Live,
-        doc: "What answers.",
-    },
+    needed(Section::Agent, "kind", Kind::Word(AGENT_KINDS), "What answers."),
     setting(
-        Section::Agent,
+        Section::Echo,
         "delay",
         Kind::Delay,
         Some("0s"),
         Class::Live,
-        "echo: how long it takes to answer, for trying things.",
+        "How long it takes to answer, for trying things.",
+    ),
+    needed(
+        Section::OpenAi,
+        "base_url",
+        Kind::Url,
+        "Where the API is, with its version, such as \"https://api.openai.com/v1\"; asked is /chat/completions below it.",
+    ),
+    needed(Section::OpenAi, "model", Kind::Text, "The model, by the name that the endpoint has for it."),
+    setting(
+        Section::OpenAi,
+        "api_key",
+        Kind::Secret,
+        None,
+        Class::Live,
+        "The key, if the endpoint wants one.",
+    ),
+    setting(
+        Section::OpenAi,
+        "system_prompt",
+        Kind::Text,
+        None,
+        Class::Live,
+        "What the model is told before every conversation.",
+    ),
+    setting(
+        Section::OpenAi,
+        "timeout",
+        Kind::Duration,
+        Some("5m"),
+        Class::Live,
+        "How long one call may take, from the name lookup to the last byte; runtime.turn_timeout if that is shorter.",
+    ),
+    setting(
+        Section::OpenAi,
+        "stream",
+        Kind::Bool,
+        Some("false"),
+        Class::Live,
+        "Whether answers are streamed. They are not yet: true is refused.",
+    ),
+    needed(
+        Section::Command,
+        "command",
+        Kind::Command,
+        "The program, by its path or by a name in PATH, and its arguments. No shell reads them.",
+    ),
+    setting(
+        Section::Command,
+        "timeout",
+        Kind::Duration,
+        Some("5m"),
+        Class::Live,
+        "How long one run may take before it is killed; runtime.turn_timeout if that is shorter.",
+    ),
+    setting(
+        Section::Command,
+        "pass_env",
+        Kind::List,
+        None,
+        Class::Live,
+        "Environment variables that the program gets beside PATH, HOME and the like. It gets no others.",
     ),
     setting(
         Section::Account,
@@ -322,6 +389,7 @@ impl Kind {
             Self::Word([word]) => format!("`{word}`"),
             Self::Word(words) => format!("one of {}", list(words)),
             Self::List => "a list of strings".to_owned(),
+            Self::Command => "a list of strings, a program and its arguments".to_owned(),
             Self::Certificates => "a list of paths".to_owned(),
         }
     }

@@ -327,11 +327,42 @@ fn configurations_are_compared_by_what_they_mean() {
 }
 
 #[test]
+fn agents_of_every_kind_are_read() {
+    let text = "[agents.default]\nkind = \"openai\"\nbase_url = \"http://a.test/v1\"\nmodel = \"m\"\nstream = false\n\
+         [agents.b]\nkind = \"openai\"\nbase_url = \"http://a.test\"\nmodel = \"m\"\napi_key = { env = \"SECRET\" }\n\
+         system_prompt = \"Be kind.\"\ntimeout = \"90s\"\n\
+         [agents.c]\nkind = \"command\"\ncommand = [\"agent\", \"-q\"]\npass_env = [\"KEY\"]\ntimeout = \"7s\"";
+    let bare = AgentKind::OpenAi {
+        base_url: "http://a.test/v1".to_owned(),
+        model: "m".to_owned(),
+        api_key: None,
+        system_prompt: None,
+        timeout: secs(300),
+    };
+    let full = AgentKind::OpenAi {
+        base_url: "http://a.test".to_owned(),
+        model: "m".to_owned(),
+        api_key: Some(Secret::new(CANARY)),
+        system_prompt: Some("Be kind.".to_owned()),
+        timeout: secs(90),
+    };
+    let command = AgentKind::Command {
+        command: vec!["agent".to_owned(), "-q".to_owned()],
+        timeout: secs(7),
+        pass_env: vec!["KEY".to_owned()],
+    };
+    let expected = [("default", bare), ("b", full), ("c", command)];
+    let expected = expected.map(|(name, kind)| (name.to_owned(), Agent { kind }));
+    assert_eq!(valid(text, &[]).agents, BTreeMap::from(expected));
+}
+
+#[test]
 fn the_reference_is_complete_and_valid() {
     let page = reference(SCHEMAS);
     let variables = [
         ("FEISHU_APP_SECRET", "x"),
         ("TELEGRAM_BOT_TOKEN", "x"),
+        ("OPENAI_API_KEY", "x"),
         ("MOORLINE_PROXY", "http://proxy.test:3128"),
     ];
     let config = valid(&page, &variables);

@@ -86,7 +86,7 @@ pub(crate) fn from_text(kind: Kind, text: &str) -> Result<Datum, Fault> {
         Kind::Integer => text.parse().ok().map(Value::Integer),
         Kind::Address => text.parse::<SocketAddr>().ok().map(|_| Value::Text(text.to_owned())),
         Kind::Word(words) => words.contains(&text).then(|| Value::Text(text.to_owned())),
-        Kind::Url | Kind::List | Kind::Certificates => None,
+        Kind::Url | Kind::List | Kind::Command | Kind::Certificates => None,
     };
     value.map(Datum::One).ok_or_else(|| match kind {
         // An address may hold a password.
@@ -108,7 +108,7 @@ pub(crate) fn written(kind: Kind, value: &DeValue<'_>) -> Result<String, Fault> 
                 Err(_) => Err(mismatch(kind, "a number that is too large")),
             }
         }
-        (Kind::Bool | Kind::Integer | Kind::List | Kind::Certificates, other) => {
+        (Kind::Bool | Kind::Integer | Kind::List | Kind::Command | Kind::Certificates, other) => {
             Err(mismatch(kind, type_name(other)))
         }
         (_, DeValue::String(text)) => Ok(text.clone().into_owned()),

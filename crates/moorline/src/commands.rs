@@ -28,12 +28,24 @@ pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
         let up = age(&status["started_at"]).map_or_else(String::new, |up| format!(", up {up}"));
         let word = if ready { "ready" } else { "NOT READY" };
         output::line(&format!(
-            "moorline {} (pid {}{up}): {word}, store {}, turns running {}",
+            "moorline {} (pid {}{up}): {word}, store {}, turns running {}, waiting {}",
             text(&status["version"]),
             status["pid"],
             text(&status["store"]["state"]),
-            status["turns"]["running"]
+            status["turns"]["running"],
+            status["turns"]["waiting"]
         ))?;
+        for (name, agent) in status["agents"].as_object().into_iter().flatten() {
+            if agent["state"] != "ok" {
+                output::line(&format!(
+                    "agent {name} is {} for {}: {}; next attempt {}",
+                    text(&agent["state"]),
+                    age(&agent["since"]).unwrap_or_default(),
+                    text(&agent["last_error"]),
+                    until(&agent["next_attempt_at"])
+                ))?;
+            }
+        }
         output::line("")?;
         accounts_table(status["accounts"].as_array().map_or(&[], Vec::as_slice))?;
         repair::orphans(&status["orphaned"])?;

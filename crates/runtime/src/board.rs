@@ -24,7 +24,39 @@ use crate::verdicts::Verdicts;
 pub struct Board {
     accounts: Arc<RwLock<BTreeMap<AccountId, AccountStatus>>>,
     verdicts: Arc<Mutex<BTreeMap<AccountId, Verdicts>>>,
+    agents: Arc<RwLock<BTreeMap<String, SharedAgentStatus>>>,
     turns: Arc<AtomicU32>,
+    waiting: Arc<AtomicU32>,
+}
+
+/// An agent's own part of the board. One that a reload has replaced goes on writing, where nobody reads.
+pub(crate) type SharedAgentStatus = Arc<RwLock<AgentStatus>>;
+
+/// One agent, as its last calls have shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AgentStatus {
+    /// Its kind, as it is configured.
+    pub kind: &'static str,
+    /// Whether it takes calls.
+    pub state: AgentState,
+    /// Since when.
+    pub since: Timestamp,
+    /// Failed calls since the last good one, one for each back-off; 0 while it takes calls.
+    pub attempt: u32,
+    /// Not before this it is asked again.
+    pub next_attempt_at: Option<Timestamp>,
+    /// Why the last call failed, in our words.
+    pub last_error: Option<String>,
+}
+
+/// Whether an agent takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// Nothing is known to the contrary.
+    Ok,
+    /// The last call found that it does not; turns wait.
+    Unavailable,
 }
 
 /// One account, as last reported.
@@ -190,9 +222,31 @@ impl Board {
         self.accounts.read().get(id).and_then(|status| status.identity.id.clone())
     }
 
+    /// Puts these agents on the board, and no others.
+    pub(crate) fn set_agents(&self, agents: BTreeMap<String, SharedAgentStatus>) {
+        *self.agents.write() = agents;
+    }
+
+    /// All agents, by name.
+    pub fn agents(&self) -> BTreeMap<String, AgentStatus> {
+        let agents = self.agents.read();
+        agents.iter().map(|(name, status)| (name.clone(), status.read().clone())).collect()
+    }
+
     /// How many turns are running.
     pub fn turns(&self) -> u32 {
-        self.turns.load(Ordering::Relaxed)
+        self.turns.load(Ordering::Relaxed).saturating_sub(self.waiting())
+    }
+
+    /// How many turns wait for an agent that is not available.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Counts a running turn as one that waits until the guard is dropped.
+    pub(crate) fn turn_waits(&self) -> TurnGuard {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        TurnGuard(Arc::clone(&self.waiting))
     }
 
     /// Counts a running turn until the guard is dropped.
@@ -236,6 +290,25 @@ impl TokenStatus {
     }
 }
 
+impl AgentStatus {
+    /// An agent of which nothing is known yet.
+    pub(crate) fn new(kind: &'static str, now: Timestamp) -> SharedAgentStatus {
+        let state = AgentState::Ok;
+        let status = Self { kind, state, since: now, attempt: 0, next_attempt_at: None, last_error: None };
+        Arc::new(RwLock::new(status))
+    }
+
+    /// Records a change of state.
+    pub(crate) fn enter(&mut self, state: AgentState, now: Timestamp) {
+        if self.state != state {
+            (self.state, self.since) = (state, now);
+        }
+        if state == AgentState::Ok {
+            (self.attempt, self.next_attempt_at, self.last_error) = (0, None, None);
+        }
+    }
+}
+
 impl IdentityStatus {
     fn unknown(now: Timestamp) -> Self {
         Self {
@@ -263,7 +336,7 @@ impl IdentityStatus {
     }
 }
 
-/// A running turn.
+/// A turn that is running, or that waits.
 #[derive(Debug)]
 pub(crate) struct TurnGuard(Arc<AtomicU32>);
 

@@ -1,5 +1,6 @@
 //! The router of conversations: one actor per active conversation, and the only one who sends to it.
 
+mod asking;
 mod conversation;
 mod reset;
 mod typing;

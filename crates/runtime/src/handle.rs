@@ -20,7 +20,7 @@ use moorline_supervision::{ActorRef, Node, Tree};
 use serde::Serialize;
 
 use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
-use crate::board::{AccountStatus, Board};
+use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::doctor::{self, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
@@ -67,6 +67,8 @@ pub struct Status {
     pub store: StoreStatus,
     /// The configuration file.
     pub config: ConfigStatus,
+    /// Every agent, by name.
+    pub agents: BTreeMap<String, AgentStatus>,
     /// Every account, by id.
     pub accounts: Vec<AccountView>,
     /// Accounts that are not configured and have rows all the same (F-055).
@@ -78,6 +80,8 @@ pub struct Status {
 pub struct Turns {
     /// Turns an agent is working on.
     pub running: u32,
+    /// Turns that wait for an agent that is not available.
+    pub waiting: u32,
 }
 
 /// The store at one moment.
@@ -166,7 +170,8 @@ impl Handle {
             boot: self.boot.clone(),
             started_at: self.started_at,
             ready: self.readiness().is_ok(),
-            turns: Turns { running: self.board.turns() },
+            turns: Turns { running: self.board.turns(), waiting: self.board.waiting() },
+            agents: self.board.agents(),
             store,
             config: self.config_status.read().clone(),
             accounts,

@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod agents;
 mod board;
 mod bus;
 mod conversations;
@@ -22,7 +23,7 @@ mod storage;
 mod verdicts;
 
 pub use accounts::Applied;
-pub use board::{AccountStatus, Board, IdentityStatus, TokenState, TokenStatus};
+pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus, TokenState, TokenStatus};
 pub use doctor::{Finding, FindingKind, Report, Severity};
 pub use exit::ExitReason;
 pub use handle::{

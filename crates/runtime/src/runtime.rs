@@ -13,6 +13,7 @@ use moorline_store::{Op, Outcome, Store, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
 
 use crate::accounts::{Accounts, Drain};
+use crate::agents::Agents;
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
@@ -92,12 +93,15 @@ impl Runtime {
         let started_at = clock.wall();
         let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
         let tree = Tree::new(Arc::clone(&clock), seed);
+        let board = Board::default();
+        let settings = Settings::new(config, &Agents::default(), &network, started_at);
+        board.set_agents(settings.agents.statuses());
         let services = Rc::new(Services {
             boot: boot.clone(),
             clock: Arc::clone(&clock),
             store: Arc::clone(&store),
             network,
-            board: Board::default(),
+            board,
             hosts: Hosts::default(),
             random: Random::new(seed),
             bus: ActorRef::new(),
@@ -105,7 +109,7 @@ impl Runtime {
             accounts: AccountDirectory::default(),
             draining: Cell::new(false),
             stopped: RefCell::default(),
-            settings: RefCell::new(Rc::new(Settings::new(config))),
+            settings: RefCell::new(Rc::new(settings)),
         });
         add_accounts(&services, &services.settings().config, plans, &epochs)?;
         let handle = Handle {

@@ -6,14 +6,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_agent::{Agent, Echo};
 use moorline_channel::{Network, Plan};
-use moorline_config::{Access, AgentKind, Config};
-use moorline_core::{AccountId, AccountState, BootId, Clock, Epoch, Generation, RetryPolicy};
+use moorline_config::{Access, Config};
+use moorline_core::{AccountId, AccountState, BootId, Clock, Epoch, Generation, RetryPolicy, Timestamp};
 use moorline_store::{Lease, Store};
 use moorline_supervision::ActorRef;
 
 use crate::accounts::{Connection, Credentials, IdentityProbe, Outbox};
+use crate::agents::Agents;
 use crate::board::Board;
 use crate::bus::{AccountChanged, Bus};
 use crate::conversations::Conversations;
@@ -46,7 +46,7 @@ pub(crate) struct Services {
 /// What of the configuration concerns the whole runtime.
 pub(crate) struct Settings {
     pub(crate) config: Config,
-    pub(crate) agents: BTreeMap<String, Rc<dyn Agent>>,
+    pub(crate) agents: Agents,
     pub(crate) limits: Limits,
 }
 
@@ -58,14 +58,9 @@ pub(crate) struct Limits {
 }
 
 impl Settings {
-    pub(crate) fn new(config: Config) -> Self {
-        let agent = |kind: &AgentKind| -> Rc<dyn Agent> {
-            match kind {
-                AgentKind::Echo { delay } => Rc::new(Echo { delay: *delay }),
-            }
-        };
-        let agents =
-            config.agents.iter().map(|(name, configured)| (name.clone(), agent(&configured.kind))).collect();
+    /// What follows `before` when the configuration is this one.
+    pub(crate) fn new(config: Config, before: &Agents, network: &Network, now: Timestamp) -> Self {
+        let agents = Agents::new(&config.agents, before, network, now);
         let limits =
             Limits { turn_timeout: config.runtime.turn_timeout, hold_limit: config.runtime.hold_limit };
         Self { config, agents, limits }
@@ -73,6 +68,15 @@ impl Settings {
 }
 
 impl Services {
+    /// Makes these the settings. Turns that wait for an agent look for the one that they have now.
+    pub(crate) fn set(&self, config: Config) {
+        let before = self.settings();
+        let settings = Settings::new(config, &before.agents, &self.network, self.clock.wall());
+        self.board.set_agents(settings.agents.statuses());
+        self.settings.replace(Rc::new(settings));
+        before.agents.wake();
+    }
+
     /// The settings as they are now.
     pub(crate) fn settings(&self) -> Rc<Settings> {
         Rc::clone(&self.settings.borrow())

@@ -1,5 +1,6 @@
 //! An operator's side with one account, `feishu:main`, and a list of what it was asked to do.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -99,9 +100,10 @@ impl Operator for Fake {
                 boot: BootId::new("boot"),
                 started_at: Timestamp::from_millis(0),
                 ready: true,
-                turns: Turns { running: 0 },
+                turns: Turns { running: 0, waiting: 0 },
                 store: StoreStatus { state: "ok", message: None },
                 config: ConfigStatus::default(),
+                agents: BTreeMap::new(),
                 accounts: vec![view()],
                 orphaned: vec![Orphan {
                     id: "feishu:old".parse().unwrap(),

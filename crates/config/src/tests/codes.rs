@@ -29,14 +29,66 @@ const ROWS: &[(&str, &[&str])] = &[
         &["f:1:16: admin.listen: 0.0.0.0:1 can be reached from other machines: listen on 127.0.0.1, or set \
            allow_remote = true behind a proxy that adds TLS (ML0401)"],
     ),
-    ("=agents.x = {}", &["f:1:12: agents.x.kind: missing, expected `echo` (ML0106)"]),
+    (
+        "=agents.x = {}",
+        &["f:1:12: agents.x.kind: missing, expected one of `echo`, `openai`, `command` (ML0106)"],
+    ),
     (
         "=agents.X.kind = \"echo\"",
         &["f:1:8: agents.X: names of agents are of a-z, 0-9, `_` and `-` (ML0107)"],
     ),
     (
-        "=agents.x.kind = \"openai\"",
-        &["f:1:17: agents.x.kind: there is no agent of kind \"openai\"; this version has `echo` (ML0110)"],
+        "=agents.x.kind = \"opnai\"",
+        &[
+            "f:1:17: agents.x.kind: there is no agent of kind \"opnai\"; this version has `echo`, `openai`, `command` \
+             (ML0110)",
+        ],
+    ),
+    (
+        "=[agents.x]\nkind = \"openai\"\nbase_ulr = \"x\"\nstream = true\ndelay = \"1s\"",
+        &[
+            "f:1:1: agents.x.base_url: missing, expected an http or https address without credentials, query and \
+             fragment (ML0106)",
+            "f:1:1: agents.x.model: missing, expected a string that is not empty (ML0106)",
+            "f:3:1: agents.x.base_ulr: unknown key, did you mean `base_url`? (ML0103)",
+            "f:4:10: agents.x.stream: answers are not streamed yet: leave `stream` out, or set it to false (ML0116)",
+            "f:5:1: agents.x.delay: unknown key; known are `kind`, `base_url`, `model`, `api_key`, `system_prompt`, \
+             `timeout`, `stream` (ML0103)",
+        ],
+    ),
+    (
+        "=[agents.x]\nkind = \"openai\"\nbase_url = \"http://a.test/v1\"\nmodel = \"m\"\napi_key = \"hunter2canary\"\n\
+         timeout = \"0s\"",
+        &[
+            "f:5:11: warning: agents.x.api_key: holds a secret, and others can read this file, its mode is 0644: chmod \
+             600 f (ML0208)",
+            "f:6:11: agents.x.timeout: expected a span of time over zero such as \"30s\", \"250ms\" or \"1h30m\", got \
+             \"0s\" (ML0105)",
+        ],
+    ),
+    (
+        "=[agents.x]\nkind = \"command\"\ncommand = []\npas_env = [\"A\"]",
+        &[
+            "f:3:11: agents.x.command: expected a list of strings, a program and its arguments, got an empty list (ML0105)",
+            "f:4:1: agents.x.pas_env: unknown key, did you mean `pass_env`? (ML0103)",
+        ],
+    ),
+    (
+        "=[agents.x]\nkind = \"command\"\ncommand = [\"/bin/cat\"]\n[agents.y]\nkind = \"command\"\ncommand = [\"/no/such\"]",
+        &[
+            "f:6:11: warning: agents.y.command: there is no program \"/no/such\" here; without it the agent refuses every \
+             turn (ML0117)",
+        ],
+    ),
+    (
+        "=agents.x = { base_url = 3, command = [\"a\"], colour = 1 }",
+        &[
+            "f:1:12: agents.x.kind: missing, expected one of `echo`, `openai`, `command` (ML0106)",
+            "f:1:25: agents.x.base_url: expected an http or https address without credentials, query and fragment, got \
+             an integer (ML0105)",
+            "f:1:45: agents.x.colour: unknown key; known are `kind`, `delay`, `base_url`, `model`, `api_key`, \
+             `system_prompt`, `timeout`, `stream`, `command`, `pass_env` (ML0103)",
+        ],
     ),
     (
         "=agents.x.kind = \"echo\"\nchannels.telegram.accounts.a.bot_token = { env = \"SECRET\" }",

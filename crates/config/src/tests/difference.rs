@@ -18,7 +18,15 @@ const OTHERS: &[(Section, &str, &str)] = &[
     (Section::Runtime, "turn_timeout", "\"1s\""),
     (Section::Runtime, "shutdown_grace", "\"1s\""),
     (Section::Runtime, "hold_limit", "\"1s\""),
-    (Section::Agent, "delay", "\"1s\""),
+    (Section::Echo, "delay", "\"1s\""),
+    (Section::OpenAi, "base_url", "\"https://b.test\""),
+    (Section::OpenAi, "model", "\"other\""),
+    (Section::OpenAi, "api_key", "\"key\""),
+    (Section::OpenAi, "system_prompt", "\"Be kind.\""),
+    (Section::OpenAi, "timeout", "\"1s\""),
+    (Section::Command, "command", "[\"/bin/cat\", \"-u\"]"),
+    (Section::Command, "timeout", "\"1s\""),
+    (Section::Command, "pass_env", "[\"X\"]"),
     (Section::Account, "agent", "\"other\""),
     (Section::Account, "liveness", "\"1m\""),
     (Section::Access, "direct", "\"deny\""),
@@ -42,6 +50,13 @@ fn with(directory: &Path, section: Section, key: &str, value: &str) -> Config {
         ("agents.default", vec!["kind = \"echo\"".to_owned()]),
         ("agents.other", vec!["kind = \"echo\"".to_owned()]),
         (
+            "agents.model",
+            ["kind = \"openai\"", "base_url = \"https://a.test\"", "model = \"m\""]
+                .map(str::to_owned)
+                .to_vec(),
+        ),
+        ("agents.script", vec!["kind = \"command\"".to_owned(), "command = [\"/bin/cat\"]".to_owned()]),
+        (
             "channels.feishu.accounts.main",
             vec!["app_id = \"cli_1\"".to_owned(), "app_secret = \"s\"".to_owned()],
         ),
@@ -56,7 +71,9 @@ fn with(directory: &Path, section: Section, key: &str, value: &str) -> Config {
         Section::Log => "log",
         Section::Network => "network",
         Section::Runtime => "runtime",
-        Section::Agent => "agents.default",
+        Section::Agent | Section::Echo => "agents.default",
+        Section::OpenAi => "agents.model",
+        Section::Command => "agents.script",
         Section::Account => "channels.feishu.accounts.main",
         Section::Access => "channels.feishu.accounts.main.access",
         Section::Retry => "channels.feishu.accounts.main.retry",
@@ -87,11 +104,16 @@ fn promised(setting: &Setting) -> Difference {
             promised.needs_restart.push(format!("{table}{dot}{}", setting.key));
         }
         (Class::Live, Section::Runtime) => promised.runtime_changed = true,
-        (Class::Live, Section::Agent) => promised.agents_changed = true,
+        (Class::Live, Section::Echo | Section::OpenAi | Section::Command) => promised.agents_changed = true,
         (Class::Live, _) => promised.changed.push((main(), Change::Live)),
         (Class::Reconnect, _) => promised.changed.push((main(), Change::Reconnect)),
     }
     promised
+}
+
+/// The reference page in its tables.
+fn tables(page: &str) -> impl Iterator<Item = Vec<&str>> {
+    page.split("\n\n").map(|table| table.lines().collect())
 }
 
 #[test]
@@ -109,14 +131,24 @@ fn every_key_has_exactly_the_class_that_the_table_says_f075() {
         assert!(Difference::between(&changed, &changed).is_empty());
         let shown = format!("{key} = ");
         let page = reference(SCHEMAS);
-        let above: Vec<&str> =
-            page.lines().take_while(|line| !line.trim_start_matches('#').starts_with(&shown)).collect();
-        assert!(above.last().unwrap().ends_with(&format!("({})", setting.class.as_str())), "{key}");
+        let agent = [Section::OpenAi, Section::Command].contains(&section);
+        let table = if agent { "#[agents." } else { "[" };
+        // The same key may be an agent's and an account's.
+        let above: Vec<&str> = tables(&page)
+            .filter(|lines| lines.iter().any(|line| line.starts_with(table)) || section == Section::Root)
+            .filter_map(|lines| {
+                let at = lines.iter().position(|line| line.trim_start_matches('#').starts_with(&shown))?;
+                lines.get(..at)?.last().copied()
+            })
+            .collect();
+        assert!(!above.is_empty(), "{key}");
+        assert!(above.iter().all(|line| line.ends_with(&format!("({})", setting.class.as_str()))), "{key}");
     }
     for setting in settings() {
-        // There is one kind of agent only so far: it has no other value.
+        // Another kind has other keys, and `stream` no other value yet.
         let known = OTHERS.iter().any(|row| (row.0, row.1) == (setting.section, setting.key));
-        assert!(known || setting.key == "kind", "no second value of {} to try", setting.key);
+        let alone = ["kind", "stream"].contains(&setting.key);
+        assert!(known || alone, "no second value of {} to try", setting.key);
     }
 }
 

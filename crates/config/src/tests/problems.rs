@@ -91,7 +91,7 @@ fn what_is_missing_is_reported_at_its_table() {
         "agents.default = {}\n[channels.feishu.accounts.main]\n[channels.feishu.accounts.other]\napp_id = \"x\"",
         &[],
         &[
-            "f:1:18: agents.default.kind: missing, expected `echo`",
+            "f:1:18: agents.default.kind: missing, expected one of `echo`, `openai`, `command`",
             "f:2:1: channels.feishu.accounts.main.app_id: missing, expected a string that is not empty",
             "f:2:1: channels.feishu.accounts.main.app_secret: missing, expected a string, { env = \"NAME\" } or \
              { file = \"path\" }",
@@ -127,9 +127,11 @@ fn agents_have_to_exist() {
     );
     // What else an agent of an unknown kind says is not judged, and its accounts are not blamed.
     check(
-        &MINIMAL.replace("\"echo\"", "\"openai\"\nbase_url = \"https://x\""),
+        &MINIMAL.replace("\"echo\"", "\"webhook\"\nbase_url = \"https://x\""),
         &[],
-        &["f:2:8: agents.default.kind: there is no agent of kind \"openai\"; this version has `echo`"],
+        &[
+            "f:2:8: agents.default.kind: there is no agent of kind \"webhook\"; this version has `echo`, `openai`, `command`",
+        ],
     );
 }
 

@@ -14,7 +14,7 @@ use moorline_store::{Op, StoreError, Tx};
 use super::{Accounts, stop_account};
 use crate::handle::CommandError;
 use crate::runtime::epoch_of;
-use crate::services::{Account, Services, Settings};
+use crate::services::{Account, Services};
 
 /// Makes `config` the configuration in use.
 #[derive(Message)]
@@ -95,7 +95,7 @@ impl Handler<Apply> for Accounts {
                     }
                 }
             }
-            services.settings.replace(Rc::new(Settings::new(config)));
+            services.set(config);
             let wanted = |id: &&AccountId| !services.stopped.borrow().contains(*id);
             for account in restarted.iter().chain(epochs.keys()).filter(wanted) {
                 let Some(account) = services.accounts.get(account) else { continue };

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_agent::{AgentError, Exchange, Reply, Turn};
-use moorline_core::{AccountId, ConversationId, Failure, MessageId, RetryPolicy, Route, TurnId};
+use moorline_core::{AccountId, ConversationId, MessageId, Route, TurnId};
 use moorline_store::{Claim, Entry, InboxRow, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work};
 use moorline_supervision::Env;
 use tokio::sync::oneshot;
 
+use super::asking;
 use super::typing::Sign;
 use super::{Conversations, MaySleep, RestNow, Wake};
-use crate::accounts::{Flush, millis, parts};
+use crate::accounts::{Flush, parts};
 use crate::services::{Account, STORE_RETRY, Services};
 
 /// A turn that ended its actor or the process this often is not tried again (G9, F-069).
@@ -324,11 +325,6 @@ impl Task {
     }
 
     async fn ask(&self, turn: &Claimed, history: Vec<Entry>) -> Result<Reply, AgentError> {
-        // A snapshot: a reload during the turn changes nothing of it (F-078).
-        let (settings, treatment) = (self.services.settings(), self.account.treatment());
-        let Some(agent) = settings.agents.get(&treatment.agent) else {
-            return Err(AgentError::Refused { reason: format!("there is no agent `{}`", treatment.agent) });
-        };
         let request = Turn {
             conversation: self.conversation.clone(),
             transcript: exchanges(history),
@@ -336,24 +332,7 @@ impl Task {
             interrupted: turn.attempt > 1,
             attempt: turn.attempt,
         };
-        let limit = settings.limits.turn_timeout;
-        let answering = async {
-            let mut failures = 0;
-            loop {
-                match agent.respond(request.clone()).await {
-                    Err(AgentError::Unavailable { reason, retry_after }) => {
-                        failures += 1;
-                        let failure = Failure::transient(reason).with_retry_after(retry_after);
-                        let wait =
-                            RetryPolicy::default().delay(&failure, failures, self.services.random.unit());
-                        tracing::warn!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempt = failures, next_in_ms = millis(wait), "the agent is not available: {}", failure.message);
-                        tokio::time::sleep(wait).await;
-                    }
-                    answer => return answer,
-                }
-            }
-        };
-        tokio::time::timeout(limit, answering).await.unwrap_or(Err(AgentError::Timeout { limit }))
+        asking::ask(&self.services, &self.account, request).await
     }
 
     /// The run is part of the keys: turns are numbered from 1 again in a new data directory, while the platform still

@@ -1,0 +1,200 @@
+//! The configured agents, each behind a gate that knows whether it is available.
+
+mod gate;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::LocalBoxFuture;
+use moorline_agent::{Agent, AgentError, Command, Echo, OpenAi, Reply, Turn};
+use moorline_channel::Network;
+use moorline_config::AgentKind;
+use moorline_core::Timestamp;
+use tokio::sync::Notify;
+
+use crate::accounts::millis;
+use crate::board::{AgentState, AgentStatus, SharedAgentStatus};
+use crate::services::Services;
+use gate::{Entry, Gate};
+
+pub(crate) use gate::Place;
+
+/// The agents of one configuration, by name.
+#[derive(Default)]
+pub(crate) struct Agents {
+    by_name: BTreeMap<String, Rc<Backend>>,
+}
+
+/// One agent, for as long as its configuration stays the same.
+pub(crate) struct Backend {
+    name: String,
+    kind: AgentKind,
+    agent: Rc<dyn Agent>,
+    gate: RefCell<Gate>,
+    status: SharedAgentStatus,
+    /// Wakes whoever waits at the gate.
+    moved: Notify,
+}
+
+/// The right to ask an agent once. Dropped without a word, the call was given up.
+pub(crate) struct Ticket<'a> {
+    backend: &'a Backend,
+    services: &'a Services,
+    probe: Option<u64>,
+    used: bool,
+}
+
+/// Somebody at the gate.
+struct Waiting<'a> {
+    backend: &'a Backend,
+    place: Place,
+}
+
+impl Agents {
+    /// The agents of a configuration. Those that are the same in the one before it are kept, with what is known of
+    /// them.
+    pub(crate) fn new(
+        configured: &BTreeMap<String, moorline_config::Agent>,
+        before: &Self,
+        network: &Network,
+        now: Timestamp,
+    ) -> Self {
+        let backend = |(name, agent): (&String, &moorline_config::Agent)| {
+            let kept = before.get(name).filter(|backend| backend.kind == agent.kind);
+            (name.clone(), kept.unwrap_or_else(|| Rc::new(Backend::new(name, &agent.kind, network, now))))
+        };
+        Self { by_name: configured.iter().map(backend).collect() }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Rc<Backend>> {
+        self.by_name.get(name).cloned()
+    }
+
+    /// What they say about themselves.
+    pub(crate) fn statuses(&self) -> BTreeMap<String, SharedAgentStatus> {
+        let status = |(name, backend): (&String, &Rc<Backend>)| (name.clone(), backend.status.clone());
+        self.by_name.iter().map(status).collect()
+    }
+
+    /// Sends everybody who waits at a gate to look for the agent that is theirs now.
+    pub(crate) fn wake(&self) {
+        for backend in self.by_name.values() {
+            backend.moved.notify_waiters();
+        }
+    }
+}
+
+/// What answers, as it is configured.
+fn build(kind: &AgentKind, network: &Network) -> Rc<dyn Agent> {
+    match kind.clone() {
+        AgentKind::Echo { delay } => Rc::new(Echo { delay }),
+        AgentKind::OpenAi { base_url, model, api_key, system_prompt, timeout } => {
+            let http = Rc::clone(&network.http);
+            Rc::new(OpenAi { http, base_url, model, api_key, system_prompt, timeout })
+        }
+        AgentKind::Command { command, timeout, pass_env } => Rc::new(Command { command, timeout, pass_env }),
+    }
+}
+
+impl Backend {
+    fn new(name: &str, kind: &AgentKind, network: &Network, now: Timestamp) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: kind.clone(),
+            agent: build(kind, network),
+            gate: RefCell::default(),
+            status: AgentStatus::new(kind.as_str(), now),
+            moved: Notify::new(),
+        }
+    }
+
+    /// Goes through the gate, or waits until something changes there; then it is to be tried again, perhaps at
+    /// another agent's.
+    pub(crate) async fn enter<'a>(&'a self, services: &'a Services, place: Place) -> Option<Ticket<'a>> {
+        let moved = self.moved.notified();
+        let entry = self.gate.borrow_mut().enter(place, services.clock.now());
+        let wait = match entry {
+            Entry::Ask(probe) => return Some(Ticket { backend: self, services, probe, used: false }),
+            Entry::Wait(wait) => wait,
+        };
+        let _waiting = (Waiting { backend: self, place }, services.board.turn_waits());
+        match wait {
+            // Whether it is the time or somebody's answer is the same here.
+            Some(wait) => drop(tokio::time::timeout(wait, moved).await),
+            None => moved.await,
+        }
+        None
+    }
+
+    /// How many calls have shown that it takes calls.
+    pub(crate) fn answers(&self) -> u64 {
+        self.gate.borrow().answers()
+    }
+
+    /// Why it was not available the last time.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.status.read().last_error.clone()
+    }
+}
+
+impl Ticket<'_> {
+    /// Asks.
+    pub(crate) fn ask(&self, turn: Turn) -> LocalBoxFuture<'static, Result<Reply, AgentError>> {
+        self.backend.agent.respond(turn)
+    }
+
+    /// The agent took the call, whatever it made of it.
+    pub(crate) fn answered(mut self) {
+        self.used = true;
+        let away = self.backend.gate.borrow_mut().answered(self.services.clock.now());
+        if let Some(away) = away {
+            tracing::info!(
+                agent = self.backend.name,
+                after_ms = millis(away),
+                "the agent takes calls again; whoever waited for it goes on"
+            );
+            self.backend.status.write().enter(AgentState::Ok, self.services.clock.wall());
+            self.backend.moved.notify_waiters();
+        }
+    }
+
+    /// The agent was not available.
+    pub(crate) fn failed(mut self, reason: &str, retry_after: Option<Duration>) {
+        self.used = true;
+        let (now, unit) = (self.services.clock.now(), self.services.random.unit());
+        let outage = self.backend.gate.borrow_mut().failed(self.probe, retry_after, unit, now);
+        let (agent, next_in) = (&self.backend.name, outage.next_at - now);
+        let (attempt, next_in_ms) = (outage.failures, millis(next_in));
+        if self.backend.status.read().state == AgentState::Ok {
+            tracing::warn!(agent, next_in_ms, "the agent is not available, turns wait for it: {reason}");
+        } else {
+            tracing::debug!(agent, attempt, next_in_ms, "the agent is still not available: {reason}");
+        }
+        let wall = self.services.clock.wall();
+        let mut status = self.backend.status.write();
+        status.enter(AgentState::Unavailable, wall);
+        status.attempt = attempt;
+        status.next_attempt_at = Some(wall + next_in);
+        status.last_error = Some(reason.to_owned());
+        drop(status);
+        // They wait for the next probe now, and not for this one.
+        self.backend.moved.notify_waiters();
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.backend.gate.borrow_mut().leave(self.place);
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.backend.gate.borrow_mut().given_up(self.probe);
+            self.backend.moved.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Asks the agent for an answer, and waits for it while it is not available (F-051).
+
+use std::time::Duration;
+
+use moorline_agent::{AgentError, Reply, Turn};
+use moorline_core::{AccountId, Failure, RetryPolicy};
+use tokio::time::Instant;
+
+use crate::agents::Place;
+use crate::services::{Account, Services};
+
+/// How often the agent may fail at one turn while it answers others: then it is the turn that it fails at, and not the
+/// time. With the delays in between that is a quarter of an hour.
+const MAX_LONE_FAILURES: u32 = 20;
+
+/// Asks the account's agent until it answers. `turn_timeout` bounds each call; `hold_limit` bounds the time for which
+/// the agent may be away, in this life of the turn.
+pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> Result<Reply, AgentError> {
+    let patience = services.settings().limits.hold_limit;
+    let deadline = Instant::now() + patience;
+    let mut place = Place { failures: 0, since: services.clock.now(), number: services.random.number() };
+    let mut lone = Lone::default();
+    loop {
+        // A snapshot for each call: a reload changes nothing of one that runs (F-078), and what has waited gets the
+        // agent that the account has now.
+        let settings = services.settings();
+        let name = agent_of(services, &account.id).unwrap_or_else(|| account.treatment().agent.clone());
+        let Some(agent) = settings.agents.get(&name) else {
+            return Err(AgentError::Refused { reason: format!("there is no agent `{name}`") });
+        };
+        let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services, place)).await else {
+            let why = agent.last_error().unwrap_or_else(|| "no reason is known".to_owned());
+            let reason = format!("it was not available for {} s: {why}", patience.as_secs());
+            return Err(AgentError::Refused { reason });
+        };
+        let Some(ticket) = entered else { continue };
+        let limit = settings.limits.turn_timeout;
+        let answer = tokio::time::timeout(limit, ticket.ask(turn.clone())).await;
+        let Ok(Err(AgentError::Unavailable { reason, retry_after })) = answer else {
+            ticket.answered();
+            return answer.unwrap_or(Err(AgentError::Timeout { limit }));
+        };
+        ticket.failed(&reason, retry_after);
+        place.failures = place.failures.saturating_add(1);
+        if lone.failed(agent.answers()) {
+            if lone.failures >= MAX_LONE_FAILURES {
+                let times = lone.failures;
+                let reason =
+                    format!("it failed {times} times while it answered others, the last time: {reason}");
+                return Err(AgentError::Refused { reason });
+            }
+            let failure = Failure::transient(reason).with_retry_after(retry_after);
+            let wait = RetryPolicy::STANDARD.delay(&failure, lone.failures, services.random.unit());
+            pause(services, wait.min(deadline.saturating_duration_since(Instant::now()))).await;
+        }
+    }
+}
+
+/// The agent's name as it is now: the account may have been replaced since the turn began.
+fn agent_of(services: &Services, id: &AccountId) -> Option<String> {
+    Some(services.accounts.get(id)?.treatment().agent.clone())
+}
+
+async fn pause(services: &Services, wait: Duration) {
+    let _waiting = services.board.turn_waits();
+    tokio::time::sleep(wait).await;
+}
+
+/// Failures of one turn between which the agent answered others. A turn that breaks its agent must not close the gate
+/// for everybody again and again.
+#[derive(Default)]
+struct Lone {
+    failures: u32,
+    /// The agent's answers at the last failure.
+    answers: Option<u64>,
+}
+
+impl Lone {
+    /// Counts a failure, and says whether it is one of these.
+    fn failed(&mut self, answers: u64) -> bool {
+        let lone = self.answers.replace(answers).is_some_and(|before| answers > before);
+        self.failures += u32::from(lone);
+        lone
+    }
+}
