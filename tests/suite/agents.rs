@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use moorline_channel::core::Timestamp;
 use moorline_config::{Agent, AgentKind};
-use moorline_runtime::AgentState;
+use moorline_runtime::{AgentState, FindingKind};
 use moorline_tests::model::{AGENT, Behaviour};
 use moorline_tests::world::chat_of;
 use moorline_tests::{Model, Setup, World, in_virtual_time};
@@ -59,6 +59,11 @@ fn an_agent_that_is_away_for_ten_minutes_is_waited_for_and_not_hammered_f051() {
         assert_eq!((status.kind, status.state), ("openai", AgentState::Unavailable));
         assert!(status.attempt > 100 && status.next_attempt_at.is_some(), "{status:?}");
         assert!(status.last_error.as_ref().unwrap().contains("connection refused"), "{status:?}");
+        let found = world.handle.doctor().await.unwrap().findings;
+        assert!(
+            found.iter().any(|f| f.kind == FindingKind::AgentUnavailable && f.why.contains("refused")),
+            "{found:?}"
+        );
         assert!(users.iter().all(|user| seen(&world, user).is_empty()), "nobody is told anything yet");
 
         // Acknowledged at once, and asked for no more often than the back-off allows, by all together.

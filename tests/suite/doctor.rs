@@ -12,6 +12,21 @@ use moorline_tests::{Logs, Settings, Setup, World, in_virtual_time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+#[test]
+fn an_account_that_is_gone_leaves_rows_and_a_finding_f055() {
+    in_virtual_time(async {
+        let mut world = World::start(Setup::default()).await;
+        world.settled().await;
+        world.say(2, "alice", "hello");
+        world.until("answered", SECOND, |w| w.copies("alice", "hello") == 1).await;
+        world.reload(|config| drop(config.accounts.pop())).await.unwrap();
+        let report = world.handle.doctor().await.unwrap();
+        let found: Vec<_> = report.findings.iter().map(|f| (f.account.clone().unwrap(), f.kind)).collect();
+        assert_eq!(found, [(world.id(2), FindingKind::Orphaned)]);
+        world.check().await;
+    });
+}
+
 /// What the doctor has found, each as its account's number and its kind.
 async fn findings(world: &World) -> Vec<(usize, FindingKind)> {
     let report = world.handle.doctor().await.unwrap();

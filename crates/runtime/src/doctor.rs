@@ -13,7 +13,8 @@ use serde::Serialize;
 
 pub use finding::{Finding, FindingKind, Severity};
 
-use crate::handle::{AccountView, StoreStatus};
+use crate::board::{AgentState, AgentStatus};
+use crate::handle::{AccountView, Orphan, StoreStatus};
 use crate::reload::ConfigStatus;
 use crate::verdicts::Verdicts;
 
@@ -35,6 +36,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) now: Timestamp,
     pub(crate) store: &'a StoreStatus,
     pub(crate) config: &'a ConfigStatus,
+    pub(crate) agents: &'a BTreeMap<String, AgentStatus>,
+    pub(crate) orphaned: &'a [Orphan],
     pub(crate) accounts: &'a [AccountView],
     pub(crate) verdicts: &'a BTreeMap<AccountId, Verdicts>,
 }
@@ -46,7 +49,10 @@ pub(crate) fn examine(snapshot: &Snapshot<'_>) -> Vec<Finding> {
         .iter()
         .flat_map(|view| account::examine(view, snapshot.verdicts.get(&view.status.id), snapshot.now));
     let mut findings: Vec<Finding> =
-        store(snapshot.store).into_iter().chain(config(snapshot.config)).chain(accounts).collect();
+        store(snapshot.store).into_iter().chain(config(snapshot.config)).collect();
+    findings.extend(snapshot.agents.iter().filter_map(|(name, status)| agent(name, status)));
+    findings.extend(snapshot.orphaned.iter().map(orphan));
+    findings.extend(accounts);
     findings.sort_by(|a, b| (a.severity, &a.account, a.kind).cmp(&(b.severity, &b.account, b.kind)));
     findings
 }
@@ -69,6 +75,38 @@ fn store(store: &StoreStatus) -> Option<Finding> {
             "check the disk and the kernel's log; the process ends and has to be started again",
         ),
     })
+}
+
+fn agent(name: &str, status: &AgentStatus) -> Option<Finding> {
+    (status.state == AgentState::Unavailable).then(|| {
+        let why = status.last_error.clone().unwrap_or_default();
+        Finding::error(
+            FindingKind::AgentUnavailable,
+            None,
+            format!("turns wait: the agent `{name}` ({}) is not available", status.kind),
+            format!("{why}, attempt {}", status.attempt),
+            format!(
+                "see whether what agents.{name} names is up; turns wait for runtime.hold_limit, and go on at once when \
+                 it answers"
+            ),
+        )
+        .times(status.since, status.next_attempt_at)
+    })
+}
+
+fn orphan(orphan: &Orphan) -> Finding {
+    let (id, counts) = (&orphan.id, &orphan.counts);
+    Finding::error(
+        FindingKind::Orphaned,
+        Some(id),
+        format!(
+            "has rows, and is not configured: {} messages wait, {} of ours",
+            counts.pending, counts.outbox
+        ),
+        "the account was removed from the configuration; its rows are kept",
+        format!("configure it again, or `moorline account discard-rows {id}`"),
+    )
+    .warning()
 }
 
 fn config(config: &ConfigStatus) -> Option<Finding> {

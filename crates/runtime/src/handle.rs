@@ -211,8 +211,11 @@ impl Handle {
     /// # Errors
     /// When the store cannot be read.
     pub async fn doctor(&self) -> Result<Report, StoreError> {
-        let accounts = self.accounts().await?;
+        let mut counts = self.store.counts().await?;
+        let accounts = self.views(&mut counts);
         let snapshot = Snapshot {
+            agents: &self.board.agents(),
+            orphaned: &repair::orphans(counts),
             now: self.now(),
             store: &self.store_status(),
             config: &self.config_status.read().clone(),

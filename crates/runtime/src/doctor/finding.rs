@@ -87,6 +87,10 @@ kinds! {
     EverythingDropped = "everything_dropped",
     /// Messages of ours will never be sent (F-055).
     DeadLetters = "dead_letters",
+    /// An agent does not answer (F-051).
+    AgentUnavailable = "agent_unavailable",
+    /// An account has rows and is not configured (F-055).
+    Orphaned = "orphaned",
 }
 
 impl Finding {
