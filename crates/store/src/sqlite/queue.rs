@@ -4,24 +4,35 @@
 //! them may share it, and closing it must not depend on tasks that are waiting for room letting go of a sender.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Notify;
 
-/// Items wait here with the permit that made room for them.
+/// Items in the order in which they were put. Those beyond the capacity wait for room: they are in their place, but
+/// belong to whoever puts them until there is.
 #[derive(Debug)]
 pub(super) struct Queue<T> {
-    room: Arc<Semaphore>,
+    capacity: usize,
     waiting: Mutex<Waiting<T>>,
     changed: Condvar,
+    /// Told when items are taken, and when it is closed.
+    room: Notify,
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
-    items: VecDeque<(T, OwnedSemaphorePermit)>,
-    closed: bool,
+    /// With their tickets, which only grow.
+    items: VecDeque<(u64, T)>,
+    next: u64,
+    /// Once it is closed: tickets from this one on were not taken, and never will be.
+    closed: Option<u64>,
+}
+
+/// An item that may still be beyond the capacity; whoever gives up waiting takes it back.
+struct Place<'a, T> {
+    queue: &'a Queue<T>,
+    ticket: u64,
 }
 
 /// What a taker finds.
@@ -39,25 +50,61 @@ pub(super) enum Taken<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Closed;
 
+impl<T> Waiting<T> {
+    /// Where an item stands; `None` when it was taken.
+    fn position(&self, ticket: u64) -> Option<usize> {
+        self.items.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        let mut waiting = self.queue.waiting.lock();
+        let beyond = waiting.position(self.ticket).filter(|position| *position >= self.queue.capacity);
+        let given_up = beyond.and_then(|position| waiting.items.remove(position));
+        drop(waiting);
+        drop(given_up);
+    }
+}
+
 impl<T> Queue<T> {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(capacity.clamp(1, Semaphore::MAX_PERMITS))),
-            waiting: Mutex::new(Waiting { items: VecDeque::new(), closed: false }),
+            capacity: capacity.max(1),
+            waiting: Mutex::new(Waiting { items: VecDeque::new(), next: 0, closed: None }),
             changed: Condvar::new(),
+            room: Notify::new(),
         }
     }
 
-    /// Waits for room, in the order of asking.
+    /// Puts an item in its place at the first poll, whatever becomes of the polls that follow: the order of the first
+    /// polls is the order of the items, also while there is no room, and also when the task has used up its share of
+    /// the thread. Then waits for room.
     pub(super) async fn put(&self, item: T) -> Result<(), Closed> {
-        let permit = Arc::clone(&self.room).acquire_owned().await.map_err(|_| Closed)?;
-        let mut waiting = self.waiting.lock();
-        if waiting.closed {
-            return Err(Closed);
-        }
-        waiting.items.push_back((item, permit));
-        drop(waiting);
+        let place = {
+            let mut waiting = self.waiting.lock();
+            if waiting.closed.is_some() {
+                return Err(Closed);
+            }
+            let ticket = waiting.next;
+            waiting.next += 1;
+            waiting.items.push_back((ticket, item));
+            Place { queue: self, ticket }
+        };
         self.changed.notify_one();
+        loop {
+            let room = self.room.notified();
+            {
+                let waiting = self.waiting.lock();
+                if waiting.closed.is_some_and(|cut| place.ticket >= cut) {
+                    return Err(Closed);
+                }
+                if waiting.position(place.ticket).is_none_or(|position| position < self.capacity) {
+                    break;
+                }
+            }
+            room.await;
+        }
         Ok(())
     }
 
@@ -71,19 +118,23 @@ impl<T> Queue<T> {
         patience: Duration,
     ) -> Taken<T> {
         let mut waiting = self.waiting.lock();
-        if waiting.items.is_empty() && !waiting.closed {
+        if waiting.items.is_empty() && waiting.closed.is_none() {
             self.changed.wait_for(&mut waiting, patience);
         }
         let mut taken = Vec::new();
         let mut weight = 0_usize;
-        while taken.len() < most && weight < heaviest {
-            let Some((item, _room)) = waiting.items.pop_front() else { break };
+        let crowded = waiting.items.len() > self.capacity;
+        while taken.len() < most.min(self.capacity) && weight < heaviest {
+            let Some((_, item)) = waiting.items.pop_front() else { break };
             weight = weight.saturating_add(weigh(&item));
             taken.push(item);
         }
+        if crowded {
+            self.room.notify_waiters();
+        }
         match taken.is_empty() {
             false => Taken::Items(taken),
-            true if waiting.closed => Taken::Closed,
+            true if waiting.closed.is_some() => Taken::Closed,
             true => Taken::Nothing,
         }
     }
@@ -96,8 +147,15 @@ impl<T> Queue<T> {
 
     /// Takes nothing more; what waits already can still be taken.
     pub(super) fn close(&self) {
-        self.room.close();
-        self.waiting.lock().closed = true;
+        let mut waiting = self.waiting.lock();
+        let beyond = waiting.items.len().min(self.capacity);
+        // What had room is still taken; the rest is told that it will not be.
+        let refused = waiting.items.split_off(beyond);
+        let cut = refused.front().map_or(waiting.next, |(ticket, _)| *ticket);
+        waiting.closed.get_or_insert(cut);
+        drop(waiting);
+        drop(refused);
+        self.room.notify_waiters();
         self.changed.notify_all();
     }
 
@@ -130,5 +188,39 @@ mod tests {
         assert_eq!(queue.put(8).now_or_never(), Some(Err(Closed)));
         assert_eq!(take(9, 9), Taken::Items(vec![1, 7]));
         assert_eq!(take(9, 9), Taken::Closed);
+    }
+    /// A task that has done much in one go is told by tokio that nothing is ready any more; and what waits for room is
+    /// polled in any order.
+    #[tokio::test]
+    async fn the_order_is_that_of_the_first_polls_g3() {
+        let queue = Queue::new(300);
+        for n in 0..300 {
+            assert_eq!(queue.put(n).now_or_never(), Some(Ok(())), "item {n} of one go");
+        }
+        let mut late: Vec<_> = (300..310).map(|n| Box::pin(queue.put(n))).collect();
+        for put in &mut late {
+            assert_eq!(put.now_or_never(), None, "no room");
+        }
+        let take = |most| queue.take(most, usize::MAX, |_| 1, Duration::ZERO);
+        assert_eq!(take(305), Taken::Items((0..300).collect()), "at most what there is room for");
+        for put in late.iter_mut().rev() {
+            assert_eq!(put.now_or_never(), Some(Ok(())));
+        }
+        assert_eq!(queue.put(310).now_or_never(), Some(Ok(())));
+        assert_eq!(take(305), Taken::Items((300..311).collect()));
+    }
+
+    #[test]
+    fn whoever_gives_up_waiting_leaves_nothing_and_whoever_is_told_of_the_end_was_not_taken() {
+        let queue = Queue::new(1);
+        assert_eq!(queue.put(1).now_or_never(), Some(Ok(())));
+        let mut second = Box::pin(queue.put(2));
+        assert_eq!((&mut second).now_or_never(), None);
+        assert_eq!(queue.put(3).now_or_never(), None, "and gives up");
+        queue.close();
+        assert_eq!(second.now_or_never(), Some(Err(Closed)));
+        let take = || queue.take(9, 9, |_| 1, Duration::ZERO);
+        assert_eq!(take(), Taken::Items(vec![1]));
+        assert_eq!(take(), Taken::Closed);
     }
 }
