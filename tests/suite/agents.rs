@@ -42,6 +42,38 @@ async fn answered(world: &World, n: usize) -> u64 {
     world.handle.account(&world.id(n)).await.unwrap().counts.answered
 }
 
+/// Each restart while the agent was away counted as an interruption: the third gave the message up, and told its author
+/// that it had failed three times, though nothing of it had ever been tried.
+#[test]
+fn restarts_while_the_agent_is_away_use_up_no_attempt_f051_f069() {
+    in_virtual_time(async {
+        let (mut world, model) = world().await;
+        model.set(Behaviour::Refuse);
+        world.say(0, "alice", "are you there?");
+        for _ in 0..6 {
+            sleep(MINUTE).await;
+            world.crash().await;
+            world.boot().await;
+            world.settled().await;
+        }
+        model.set(Behaviour::Echo(Duration::ZERO));
+        world.until("answered", 6 * SECOND, |w| w.copies("alice", "are you there?") == 1).await;
+        assert_eq!(seen(&world, "alice"), ["are you there?"]);
+        // An attempt that is with the agent counts as ever.
+        model.set(Behaviour::Hang);
+        world.say(0, "alice", "and now?");
+        for _ in 0..3 {
+            sleep(10 * SECOND).await;
+            world.crash().await;
+            world.boot().await;
+            world.settled().await;
+        }
+        world.until("parked", 10 * SECOND, |w| seen(w, "alice").len() == 2).await;
+        assert!(seen(&world, "alice")[1].contains("failed three times"));
+        world.check().await;
+    });
+}
+
 #[test]
 fn an_agent_that_is_away_for_ten_minutes_is_waited_for_and_not_hammered_f051() {
     in_virtual_time(async {

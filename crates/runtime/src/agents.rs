@@ -128,6 +128,11 @@ impl Backend {
         None
     }
 
+    /// Whether it is known not to take calls: whoever asks now waits, or is a probe.
+    pub(crate) fn is_away(&self) -> bool {
+        self.gate.borrow().is_closed()
+    }
+
     /// How many calls have shown that it takes calls.
     pub(crate) fn answers(&self) -> u64 {
         self.gate.borrow().answers()

@@ -120,6 +120,17 @@ pub enum Op {
         /// Who runs it now.
         claim: Claim,
     },
+    /// Says whether the attempt under way counts: one that only waits for its agent does not, so that restarts
+    /// meanwhile cannot use up the attempts of a turn of which nothing was ever tried. `Fenced` when `claim` no longer
+    /// owns the turn.
+    CountAttempt {
+        /// The turn.
+        turn: TurnId,
+        /// Who runs it.
+        claim: Claim,
+        /// Whether it counts from now on; to be said only when it changes.
+        counts: bool,
+    },
     /// Ends a turn: transcript, replies and the end of its inputs, in one commit. `Fenced` when `claim` no longer
     /// owns the turn. A reply whose key is in the outbox already is there already (see [`Op::Enqueue`]).
     FinishTurn {

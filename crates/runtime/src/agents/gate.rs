@@ -62,6 +62,11 @@ pub(crate) enum Entry {
 }
 
 impl Gate {
+    /// Whether there is an outage.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.outage.is_some()
+    }
+
     /// Somebody wants to ask. Who has to wait keeps the place until [`Gate::leave`].
     pub(crate) fn enter(&mut self, place: Place, now: Monotonic) -> Entry {
         let entry = match &mut self.outage {

@@ -6,6 +6,7 @@ use moorline_agent::{AgentError, Reply, Turn};
 use moorline_core::{AccountId, Failure, RetryPolicy};
 use tokio::time::Instant;
 
+use super::conversation::Attempt;
 use crate::agents::Place;
 use crate::services::{Account, Services};
 
@@ -15,7 +16,15 @@ const MAX_LONE_FAILURES: u32 = 20;
 
 /// Asks the account's agent until it answers. `turn_timeout` bounds each call; `hold_limit` bounds the time for which
 /// the agent may be away, in this life of the turn.
-pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> Result<Reply, AgentError> {
+///
+/// An attempt counts while it is with the agent, and not while it waits for it: else three restarts during an outage
+/// would park a turn of which nothing was ever tried.
+pub(super) async fn ask(
+    services: &Services,
+    account: &Account,
+    attempt: &mut Attempt<'_>,
+    turn: Turn,
+) -> Result<Reply, AgentError> {
     let patience = services.settings().limits.hold_limit;
     let deadline = Instant::now() + patience;
     let mut place = Place { failures: 0, since: services.clock.now(), number: services.random.number() };
@@ -28,12 +37,16 @@ pub(super) async fn ask(services: &Services, account: &Account, turn: Turn) -> R
         let Some(agent) = settings.agents.get(&name) else {
             return Err(AgentError::Refused { reason: format!("there is no agent `{name}`") });
         };
+        if agent.is_away() {
+            attempt.count(false).await;
+        }
         let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services, place)).await else {
             let why = agent.last_error().unwrap_or_else(|| "no reason is known".to_owned());
             let reason = format!("it was not available for {} s: {why}", patience.as_secs());
             return Err(AgentError::Refused { reason });
         };
         let Some(ticket) = entered else { continue };
+        attempt.count(true).await;
         let limit = settings.limits.turn_timeout;
         let answer = tokio::time::timeout(limit, ticket.ask(turn.clone())).await;
         let Ok(Err(AgentError::Unavailable { reason, retry_after })) = answer else {

@@ -200,6 +200,28 @@ struct Task {
     actor: Addr<Conversation>,
 }
 
+/// The attempt at a turn that is under way.
+pub(super) struct Attempt<'a> {
+    task: &'a Task,
+    turn: TurnId,
+    /// As the store has it.
+    counts: bool,
+}
+
+impl Attempt<'_> {
+    /// Says whether it counts from now on.
+    pub(super) async fn count(&mut self, counts: bool) {
+        if counts == self.counts {
+            return;
+        }
+        let op = Op::CountAttempt { turn: self.turn, claim: self.task.claim, counts };
+        // Whoever lost the turn meanwhile hears of it at its end; a store that goes on refusing ends it there too.
+        if self.task.persist(op).await.is_ok_and(Outcome::is_done) {
+            self.counts = counts;
+        }
+    }
+}
+
 /// A turn that was claimed.
 struct Claimed {
     id: TurnId,
@@ -332,7 +354,8 @@ impl Task {
             interrupted: turn.attempt > 1,
             attempt: turn.attempt,
         };
-        asking::ask(&self.services, &self.account, request).await
+        let mut attempt = Attempt { task: self, turn: turn.id, counts: true };
+        asking::ask(&self.services, &self.account, &mut attempt, request).await
     }
 
     /// The run is part of the keys: turns are numbered from 1 again in a new data directory, while the platform still

@@ -74,6 +74,7 @@ impl State {
                 self.start_turn(lease, at, conversation, inputs, *claim)
             }
             Op::ResumeTurn { turn, attempt, claim } => self.resume_turn(lease, at, *turn, *attempt, *claim),
+            Op::CountAttempt { turn, claim, counts } => self.count_attempt(lease, *turn, *claim, *counts),
             Op::FinishTurn { turn, claim, entries, replies } => {
                 self.finish_turn(lease, at, *turn, *claim, entries, replies)
             }
@@ -265,6 +266,14 @@ impl State {
         found.row.attempt += 1;
         found.row.claim = claim;
         found.resumed_at = Some(at);
+        Ok(Outcome::Applied(0))
+    }
+
+    fn count_attempt(&mut self, lease: &Lease, turn: TurnId, claim: Claim, counts: bool) -> Step {
+        let found = self.turn_in(lease, turn, TurnState::Running);
+        let found = found.filter(|found| found.row.claim == claim).ok_or(FENCED)?;
+        let attempt = &mut found.row.attempt;
+        *attempt = if counts { *attempt + 1 } else { attempt.saturating_sub(1) };
         Ok(Outcome::Applied(0))
     }
 

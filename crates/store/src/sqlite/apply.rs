@@ -119,6 +119,7 @@ impl Scope<'_> {
             Op::Judge { inbox, verdict } => self.judge(*inbox, *verdict),
             Op::StartTurn { conversation, inputs, claim } => self.start_turn(conversation, inputs, *claim),
             Op::ResumeTurn { turn, attempt, claim } => self.resume_turn(*turn, *attempt, *claim),
+            Op::CountAttempt { turn, claim, counts } => self.count_attempt(*turn, *claim, *counts),
             Op::FinishTurn { turn, claim, entries, replies } => {
                 self.finish_turn(*turn, *claim, entries, replies)
             }

@@ -63,6 +63,9 @@ pub(super) const TURN_INPUTS: &str = "SELECT inbox FROM turn_input WHERE turn = 
 pub(super) const TURN_RESUME: &str = "
     UPDATE turn SET state = 'running', attempt = attempt + 1, epoch = ?4, generation = ?5, resumed_at = ?6
     WHERE id = ?1 AND account = ?2 AND attempt = ?3 AND state = 'interrupted'";
+pub(super) const TURN_COUNT: &str = "
+    UPDATE turn SET attempt = max(0, attempt + ?5)
+    WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'running'";
 pub(super) const TURN_FINISH: &str = "
     UPDATE turn SET state = 'done', ended_at = ?5
     WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'running'
@@ -301,6 +304,7 @@ pub(super) const FREQUENT: &[&str] = &[
     TURN_ACTIVE,
     TURN_INPUTS,
     TURN_RESUME,
+    TURN_COUNT,
     TURN_PARK,
     TURNS_INTERRUPT,
     TURNS_INTERRUPT_OLDER,

@@ -40,6 +40,8 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(conversation, backs, claim)| Act::StartTurn { conversation, backs, claim }),
         4 => (back(), 1_u32..=2, by())
             .prop_map(|(back, attempt, claim)| Act::ResumeTurn { back, attempt, claim }),
+        2 => (back(), by(), any::<bool>())
+            .prop_map(|(back, claim, counts)| Act::CountAttempt { back, claim, counts }),
         7 => (back(), by(), 0_u8..4, prop::collection::vec(notice(), 0..3))
             .prop_map(|(back, claim, entries, replies)| Act::FinishTurn { back, claim, entries, replies }),
         2 => (prop::option::of(conversation()), 1_u8..=2)
@@ -212,6 +214,8 @@ fn the_scripts_reach_every_outcome() {
         "ResumeTurn applied",
         "ResumeTurn conflict",
         "ResumeTurn fenced",
+        "CountAttempt applied",
+        "CountAttempt fenced",
         "FinishTurn applied",
         "FinishTurn fenced",
         "FinishTurn conflict",

@@ -39,6 +39,7 @@ pub(crate) enum Act {
     Judge { back: u8, verdict: Verdict },
     StartTurn { conversation: u8, backs: Vec<u8>, claim: By },
     ResumeTurn { back: u8, attempt: u32, claim: By },
+    CountAttempt { back: u8, claim: By, counts: bool },
     FinishTurn { back: u8, claim: By, entries: u8, replies: Vec<(u8, u8)> },
     InterruptTurns { conversation: Option<u8>, generation: u8 },
     ParkTurn { back: u8, notice: Option<(u8, u8)> },
@@ -162,6 +163,9 @@ impl Made {
             },
             Act::ResumeTurn { back, attempt, claim: by } => {
                 Op::ResumeTurn { turn: turn(back), attempt: *attempt, claim: claim(by) }
+            }
+            Act::CountAttempt { back, claim: by, counts } => {
+                Op::CountAttempt { turn: turn(back), claim: claim(by), counts: *counts }
             }
             Act::FinishTurn { back, claim: by, entries, replies } => Op::FinishTurn {
                 turn: turn(back),

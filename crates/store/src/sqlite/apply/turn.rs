@@ -58,6 +58,15 @@ impl Scope<'_> {
         }
     }
 
+    pub(super) fn count_attempt(&mut self, turn: TurnId, claim: Claim, counts: bool) -> Step {
+        let by = if counts { 1 } else { -1 };
+        let row = params![turn.get(), self.lease.account, claim.epoch.get(), number(claim.generation)?, by];
+        match self.conn.run(sql::TURN_COUNT, row)? {
+            0 => Err(Stop::Not(Outcome::Fenced)),
+            _ => Ok(Outcome::Applied(0)),
+        }
+    }
+
     pub(super) fn finish_turn(
         &mut self,
         turn: TurnId,
