@@ -92,6 +92,8 @@ pub struct Runtime {
     pub shutdown_grace: Duration,
     /// How long a group message waits for the account's identity before it is dropped (design §2).
     pub hold_limit: Duration,
+    /// How long what is over is kept in the store; never shorter than [`moorline_core::DEDUPE_WINDOW`].
+    pub retention: Duration,
 }
 
 /// One agent.

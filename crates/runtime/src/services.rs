@@ -55,6 +55,7 @@ pub(crate) struct Settings {
 pub(crate) struct Limits {
     pub(crate) turn_timeout: Duration,
     pub(crate) hold_limit: Duration,
+    pub(crate) retention: Duration,
 }
 
 impl Settings {
@@ -66,8 +67,11 @@ impl Settings {
         };
         let agents =
             config.agents.iter().map(|(name, configured)| (name.clone(), agent(&configured.kind))).collect();
-        let limits =
-            Limits { turn_timeout: config.runtime.turn_timeout, hold_limit: config.runtime.hold_limit };
+        let limits = Limits {
+            turn_timeout: config.runtime.turn_timeout,
+            hold_limit: config.runtime.hold_limit,
+            retention: config.runtime.retention,
+        };
         Self { config, agents, limits }
     }
 }

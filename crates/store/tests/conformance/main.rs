@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod outcomes;
 #[cfg(test)]
+mod pruning;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod script;

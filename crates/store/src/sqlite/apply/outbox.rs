@@ -67,7 +67,7 @@ impl Scope<'_> {
                 self.conn.run(sql::OUTBOX_WAIT, row)?;
             }
             SendResult::Dead { error } => {
-                self.conn.run(sql::OUTBOX_DEAD, params![id, error])?;
+                self.conn.run(sql::OUTBOX_DEAD, params![id, error, self.at.as_millis()])?;
                 self.count(Kind::Outbox, -1);
                 self.count(Kind::Dead, 1);
             }

@@ -21,7 +21,7 @@ fn the_settings_are_those_that_make_a_commit_durable() {
         ("foreign_keys", "Integer(1)"),
         ("auto_vacuum", "Integer(2)"),
         ("journal_size_limit", "Integer(67108864)"),
-        ("user_version", "Integer(2)"),
+        ("user_version", "Integer(3)"),
     ];
     for (name, value) in table {
         assert_eq!(pragma(name), value, "{name}");
@@ -36,12 +36,12 @@ fn migrations_go_forward_one_transaction_each() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("moorline.db");
     let conn = open_writer(&file).unwrap();
-    let copy = dir.path().join("moorline.db.v2.bak");
+    let copy = dir.path().join("moorline.db.v3.bak");
     assert!(!copy.exists(), "an empty file needs no copy");
 
     conn.execute_batch("INSERT INTO account (name, epoch, updated_at) VALUES ('feishu:main', 1, 0)").unwrap();
-    let broken =
-        [MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column"];
+    let and = |step| [MIGRATIONS, &[step]].concat();
+    let broken = and("CREATE TABLE second (x INTEGER) STRICT; SELECT no_such_column");
     assert!(matches!(migrate(&conn, &file, &broken), Err(OpenError::Database { .. })));
     let tables = |conn: &Connection| -> i64 {
         conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'second'", [], |row| row.get(0))
@@ -49,7 +49,7 @@ fn migrations_go_forward_one_transaction_each() {
     };
     assert_eq!(tables(&conn), 0, "half a step");
 
-    migrate(&conn, &file, &[MIGRATIONS[0], MIGRATIONS[1], "CREATE TABLE second (x INTEGER) STRICT"]).unwrap();
+    migrate(&conn, &file, &and("CREATE TABLE second (x INTEGER) STRICT")).unwrap();
     assert_eq!(tables(&conn), 1);
     let kept = Connection::open(&copy).unwrap();
     let accounts: i64 = kept.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).unwrap();
@@ -57,7 +57,7 @@ fn migrations_go_forward_one_transaction_each() {
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
 
     drop(conn);
-    assert!(matches!(open_writer(&file), Err(OpenError::TooNew { found: 3, known: 2, .. })));
+    assert!(matches!(open_writer(&file), Err(OpenError::TooNew { found: 4, known: 3, .. })));
 }
 
 /// A database of the first version gets the sums of its sessions.
@@ -82,6 +82,44 @@ fn the_second_version_sums_up_what_is_there() {
         .unwrap();
     // latest, active_at, received, answered, dropped, held, pending, entries
     assert_eq!(sums, [5, 90, 5, 1, 1, 1, 2, 2]);
+}
+
+/// A database of the second version keeps its transcripts; what was given up in it has its time from now on.
+#[test]
+fn the_third_version_knows_since_when_everything_is_over() {
+    let conn = Connection::open_in_memory().unwrap();
+    conn.pragma_update(None, "foreign_keys", true).unwrap();
+    migrate(&conn, Path::new(":memory:"), &MIGRATIONS[..1]).unwrap();
+    conn.execute_batch(
+        "INSERT INTO account (id, name, epoch, updated_at) VALUES (1, 'feishu:main', 1, 0);
+         INSERT INTO inbox VALUES (1, 1, 'oc_1', 'e', NULL, 'c', 'direct', '', '', '', NULL, 1, zeroblob(9));
+         INSERT INTO settled VALUES (1, NULL, 90);
+         INSERT INTO turn VALUES (1, 1, 'oc_1', 'done', 1, 1, 1, 0, 90);
+         INSERT INTO turn_input VALUES (1, 1);
+         INSERT INTO entry VALUES (7, 1, 'oc_1', 1, 'user', 'a', 80), (8, 1, 'oc_1', 1, 'agent', 'b', 90);
+         INSERT INTO outbox (account, conversation, turn, outbound, idempotency_key, state, not_before, created_at, sent_at)
+         VALUES (1, 'oc_1', 1, '', 'a', 'sent', 0, 0, 95), (1, 'oc_1', 1, '', 'b', 'dead', 0, 0, NULL),
+                (1, 'oc_1', 1, '', 'c', 'ready', 0, 0, NULL);",
+    )
+    .unwrap();
+    for step in &MIGRATIONS[1..3] {
+        conn.execute_batch(step).unwrap();
+    }
+    let numbers = |sql: &str| -> Vec<Option<i64>> {
+        let mut statement = conn.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(numbers("SELECT id FROM entry"), [Some(7), Some(8)]);
+    assert_eq!(numbers("SELECT oldest FROM session"), [Some(80)]);
+    let settled = numbers("SELECT settled_at FROM outbox ORDER BY id");
+    assert_eq!((settled[0], settled[2]), (Some(95), None));
+    assert!(settled[1] > Some(1_700_000_000_000), "{settled:?}");
+    conn.execute_batch("INSERT INTO entry VALUES (NULL, 1, 'oc_1', 99, 'user', 'c', 99)").unwrap();
+    assert_eq!(
+        numbers("SELECT max(id) FROM entry"),
+        [Some(9)],
+        "a number is given out again, or a turn is missed"
+    );
 }
 
 /// F-074: damage is reported, not served; and only an unclean stop costs the check.
