@@ -15,6 +15,7 @@ mod panics;
 mod refusals;
 mod reload;
 mod reload_file;
+mod retention;
 mod scenarios;
 mod secrets;
 mod sockets;
