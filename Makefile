@@ -1,7 +1,7 @@
 # One line each; `make` alone lists them. Tests and the binary they start and kill share one profile, `ci`.
 CI := --profile ci --workspace
 
-.PHONY: help run build test interop check lint format bench docs reference dist clean
+.PHONY: help run build test interop torture check lint format bench docs reference dist clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ interop: ## the official Feishu SDKs against our simulator; needs Node and Pytho
 	tests/interop/install
 	cargo build $(CI) --bins --quiet
 	cargo test --profile ci -p moorline-tests --test interop --quiet
+
+torture: ## the long runs
+	cargo build $(CI) --bins --quiet
+	cargo test --profile ci -p moorline-tests --test torture
 
 check: lint ## format and lints
 	cargo fmt --all --check

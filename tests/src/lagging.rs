@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, Fingerprint, OutboxId};
+use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use moorline_store::{
     Counts, Entry, Health, InboxRow, Listing, OutboxRow, Outcome, SqliteStore, Store, StoreError,
-    StoredIdentity, TurnRow, Tx, Work,
+    StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use tokio::sync::watch;
 
@@ -55,8 +55,13 @@ impl Store for Lagging {
         self.late(self.inner.next_work(account, conversation))
     }
 
-    fn conversations_with_work(&self, account: Option<&AccountId>) -> Read<Vec<(AccountId, ConversationId)>> {
-        self.late(self.inner.conversations_with_work(account))
+    fn conversations_with_work(
+        &self,
+        account: Option<&AccountId>,
+        after: InboxId,
+        limit: u32,
+    ) -> Read<Vec<Waiting>> {
+        self.late(self.inner.conversations_with_work(account, after, limit))
     }
 
     fn interrupted_turns(&self, account: &AccountId) -> Read<Vec<TurnRow>> {

@@ -12,8 +12,8 @@ use futures_util::future::BoxFuture;
 use moorline_channel::Factory;
 use moorline_config::{AGENT_KINDS, Source, load};
 use moorline_core::{
-    AccountId, AccountState, BootId, Clock, ConversationId, Fingerprint, IdentityState, Monotonic, OutboxId,
-    Timestamp,
+    AccountId, AccountState, BootId, Clock, ConversationId, Fingerprint, IdentityState, InboxId, Monotonic,
+    OutboxId, Timestamp,
 };
 use moorline_feishu::Feishu;
 use moorline_runtime::{CommandError, Handle, Options, Runtime};
@@ -21,7 +21,7 @@ use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{Answer, App, Cut, Fault, Lost, NewApp, Push, Reach, Redelivery, Times};
 use moorline_store::{
     Counts, DataDir, Entry, Fault as StoreFault, Health, InboxRow, Op, OutboxRow, Outcome, Role,
-    SqliteOptions, SqliteStore, Store, StoreError, StoredIdentity, TurnRow, Tx, Work,
+    SqliteOptions, SqliteStore, Store, StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use moorline_supervision::{Fault as Drill, NodeState};
 use moorline_tests::world::chat_of;
@@ -96,8 +96,10 @@ impl Store for Slow {
     fn conversations_with_work(
         &self,
         account: Option<&AccountId>,
-    ) -> BoxFuture<'static, Result<Vec<(AccountId, ConversationId)>, StoreError>> {
-        self.inner.conversations_with_work(account)
+        after: InboxId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Waiting>, StoreError>> {
+        self.inner.conversations_with_work(account, after, limit)
     }
 
     fn interrupted_turns(&self, account: &AccountId) -> BoxFuture<'static, Result<Vec<TurnRow>, StoreError>> {

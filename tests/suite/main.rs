@@ -21,6 +21,7 @@ mod refusals;
 mod regression;
 mod reload;
 mod reload_file;
+mod retention;
 mod scenarios;
 mod secrets;
 mod sleep;

@@ -135,7 +135,7 @@ fn example(setting: &Setting, owner: &str) -> String {
             format!("{{ env = \"{}\" }}", format!("{owner}_{}", setting.key).to_ascii_uppercase())
         }
         Kind::Url => "\"https://example.com\"".to_owned(),
-        Kind::Delay | Kind::Duration => "\"90s\"".to_owned(),
+        Kind::Delay | Kind::Duration | Kind::Retention => "\"90s\"".to_owned(),
         Kind::Bool => "false".to_owned(),
         Kind::Integer => "1".to_owned(),
         Kind::Address => "\"127.0.0.1:7117\"".to_owned(),

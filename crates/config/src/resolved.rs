@@ -93,6 +93,8 @@ pub struct Runtime {
     /// How long a group message waits for the account's identity before it is dropped (design §2), and a turn for an
     /// agent that is away before its user is told (F-051).
     pub hold_limit: Duration,
+    /// How long what is over is kept in the store; never shorter than [`moorline_core::DEDUPE_WINDOW`].
+    pub retention: Duration,
 }
 
 /// One agent.

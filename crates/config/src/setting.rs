@@ -1,6 +1,6 @@
 //! The one table of what may be written: checking, the nearest known key and the reference page all read it.
 
-use moorline_core::{Field, FieldKind};
+use moorline_core::{DEDUPE_WINDOW, Field, FieldKind};
 
 use crate::nearest::list;
 use crate::resolved::{AGENT_KINDS, DirectPolicy, GroupPolicy, LogFormat};
@@ -75,6 +75,8 @@ pub(crate) enum Kind {
     Delay,
     /// A span of time longer than zero.
     Duration,
+    /// A span of time no shorter than the one in which a repeated delivery is recognised (G2).
+    Retention,
     Bool,
     Integer,
     /// IP address and port.
@@ -195,6 +197,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Class::Live,
         "How long group messages wait while the account's identity is unknown, before they are dropped; and how long \
          messages wait for an agent that cannot be reached, before their senders are told.",
+    ),
+    setting(
+        Section::Runtime,
+        "retention",
+        Kind::Retention,
+        Some("30d"),
+        Class::Live,
+        "How long what is over is kept: messages answered or dropped, replies sent or given up, transcripts. At least \"7d\".",
     ),
     needed(Section::Agent, "kind", Kind::Word(AGENT_KINDS), "What answers."),
     setting(
@@ -382,6 +392,10 @@ impl Kind {
             Self::Secret | Self::Proxy => "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned(),
             Self::Url => "an http or https address without credentials, query and fragment".to_owned(),
             Self::Delay => "a span of time such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
+            Self::Retention => {
+                let days = DEDUPE_WINDOW.as_secs() / (24 * 3600);
+                format!("a span of time of at least \"{days}d\"")
+            }
             Self::Duration => "a span of time over zero such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
             Self::Bool => "true or false".to_owned(),
             Self::Integer => "a whole number".to_owned(),

@@ -99,7 +99,12 @@ fn a_minimal_file_has_all_defaults() {
     assert_eq!(config.log, Log { format: LogFormat::Pretty, filter: None });
     assert_eq!(
         config.runtime,
-        Runtime { turn_timeout: secs(600), shutdown_grace: secs(10), hold_limit: secs(24 * 3600) }
+        Runtime {
+            turn_timeout: secs(600),
+            shutdown_grace: secs(10),
+            hold_limit: secs(24 * 3600),
+            retention: secs(30 * 24 * 3600)
+        }
     );
     assert_eq!(config.agents, BTreeMap::from([("default".to_owned(), echo(0))]));
     let [account] = config.accounts.as_slice() else { panic!("one account") };
@@ -130,7 +135,7 @@ fn everything_can_be_said() {
 data_dir = "/var/lib/moorline"
 admin = { listen = "[::]:80", allow_remote = true }
 log = { format = "json", filter = "info" }
-runtime = { turn_timeout = "1h30m", shutdown_grace = "0s", hold_limit = "2d" }
+runtime = { turn_timeout = "1h30m", shutdown_grace = "0s", hold_limit = "2d", retention = "7d" }
 agents.slow = { kind = "echo", delay = "5s" }
 [channels.telegram.accounts.a]
 bot_token = "hunter2canary"
@@ -152,7 +157,12 @@ shards = 0x10
     assert_eq!(config.log, Log { format: LogFormat::Json, filter: Some("info".to_owned()) });
     assert_eq!(
         config.runtime,
-        Runtime { turn_timeout: secs(5400), shutdown_grace: Duration::ZERO, hold_limit: secs(48 * 3600) }
+        Runtime {
+            turn_timeout: secs(5400),
+            shutdown_grace: Duration::ZERO,
+            hold_limit: secs(48 * 3600),
+            retention: secs(7 * 24 * 3600)
+        }
     );
     assert_eq!(config.agents, BTreeMap::from([("slow".to_owned(), echo(5))]));
     let ids: Vec<String> = config.accounts.iter().map(|account| account.id.to_string()).collect();

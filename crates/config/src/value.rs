@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use moorline_core::{Secret, Value};
+use moorline_core::{DEDUPE_WINDOW, Secret, Value};
 use toml::de::DeValue;
 use url::Url;
 
@@ -82,6 +82,7 @@ pub(crate) fn from_text(kind: Kind, text: &str) -> Result<Datum, Fault> {
         Kind::Secret | Kind::Proxy => Some(Value::Secret(Secret::new(text))),
         Kind::Delay => span::parse(text).map(Value::Duration),
         Kind::Duration => span::parse(text).filter(|span| *span > Duration::ZERO).map(Value::Duration),
+        Kind::Retention => span::parse(text).filter(|span| *span >= DEDUPE_WINDOW).map(Value::Duration),
         Kind::Bool => text.parse().ok().map(Value::Bool),
         Kind::Integer => text.parse().ok().map(Value::Integer),
         Kind::Address => text.parse::<SocketAddr>().ok().map(|_| Value::Text(text.to_owned())),

@@ -23,8 +23,8 @@ pub use ids::{
     Generation, IdempotencyKey, InboxId, InvalidAccountId, MessageId, OutboxId, TurnId, UserId,
 };
 pub use message::{
-    Attachment, AttachmentKind, Chat, ChatKind, Identity, Inbound, Mention, Outbound, Receipt, Route, Sender,
-    SenderKind,
+    Attachment, AttachmentKind, Chat, ChatKind, DEDUPE_WINDOW, Identity, Inbound, Mention, Outbound, Receipt,
+    Route, Sender, SenderKind,
 };
 pub use pace::TokenBucket;
 pub use reason::{DropReason, HoldReason};

@@ -1,10 +1,16 @@
 //! Messages as the runtime sees them, whatever platform they came from.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, ConversationId, DedupeKey, EventId, MessageId, UserId};
+
+/// For at least this long after it was last seen, a delivery is recognised as a repeated one (G2). The longest known
+/// ladder of redeliveries ends after seven hours (F-032).
+pub const DEDUPE_WINDOW: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// One message that a user wrote to us.
 #[derive(Debug, Clone, PartialEq, Eq)]

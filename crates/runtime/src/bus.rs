@@ -73,6 +73,7 @@ impl Handler<Subscribe> for Bus {
             }
             None => self.retained.values().for_each(|event| subscriber.to.do_send(event.clone())),
         }
+        self.subscribers.retain(|subscriber| subscriber.to.connected());
         self.subscribers.push(subscriber);
     }
 }

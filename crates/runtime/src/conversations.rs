@@ -12,8 +12,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, AccountState, ConversationId, Generation};
-use moorline_store::{Op, StoreError, Tx};
+use moorline_core::{AccountId, AccountState, ConversationId, Generation, InboxId};
+use moorline_store::{Op, StoreError, Tx, Waiting};
 use moorline_supervision::{ActorRef, ChildExited, ChildSpec, Directive, Env};
 
 use crate::bus::{self, AccountChanged};
@@ -22,6 +22,9 @@ use conversation::Conversation;
 
 /// Conversations with an actor at the same time; more wait in the store until one of these rests (G12).
 const MAX_ACTIVE: usize = 4_096;
+
+/// Conversations with work that are read from the store at a time.
+const PAGE: u32 = 512;
 
 /// After a fault in a conversation, before its work is looked at again.
 const AFTER_FAULT: Duration = Duration::from_secs(1);
@@ -63,6 +66,8 @@ pub(crate) struct Conversations {
     active: BTreeMap<String, Active>,
     /// There is work in the store that found no room here; a look for it is due.
     overflow: bool,
+    /// Where that look begins: those before it had their turn, and what rests among them must not keep the others out.
+    overflow_after: InboxId,
 }
 
 /// A conversation with an actor, or with one that is on its way out.
@@ -81,10 +86,11 @@ struct Active {
 
 impl Conversations {
     pub(crate) fn new(services: Rc<Services>, env: Env) -> Self {
-        Self { services, env, active: BTreeMap::new(), overflow: false }
+        Self { services, env, active: BTreeMap::new(), overflow: false, overflow_after: InboxId::default() }
     }
 
-    fn wake(&mut self, key: Key, ctx: &mut Context<Self>) {
+    /// Wakes a conversation, or says that there is no room for it now.
+    fn wake(&mut self, key: Key, ctx: &mut Context<Self>) -> bool {
         let (name, full) = (child_name(&key), self.active.len() >= MAX_ACTIVE);
         match self.active.get_mut(&name) {
             Some(active) if active.leaving => active.again = true,
@@ -97,9 +103,13 @@ impl Conversations {
                     active.again = true;
                 }
             }
-            None if full => self.make_room(ctx),
+            None if full => {
+                self.make_room(ctx);
+                return false;
+            }
             None => self.start(name, key, ctx),
         }
+        true
     }
 
     fn start(&mut self, name: String, key: Key, ctx: &mut Context<Self>) {
@@ -120,7 +130,9 @@ impl Conversations {
         });
         if let Err(error) = self.env.children.start(spec.temporary()) {
             tracing::warn!(account = %key.0, conversation = %key.1, "conversation not started, trying again: {error}");
-            ctx.run_later(STORE_RETRY, move |this, ctx| this.wake(key, ctx));
+            ctx.run_later(STORE_RETRY, move |this, ctx| {
+                this.wake(key, ctx);
+            });
             return;
         }
         let active = Active { key, actor, sent: 0, leaving: false, again: false, resetting: false };
@@ -138,21 +150,51 @@ impl Conversations {
         }
         ctx.run_later(OVERFLOW_ROUND, |this, ctx| {
             this.overflow = false;
-            this.look(None, ctx);
+            let after = std::mem::take(&mut this.overflow_after);
+            this.look_after(None, after, ctx);
+            if after > InboxId::default() {
+                // Those before it are looked at in the next round.
+                this.make_room(ctx);
+            }
         });
     }
 
     /// Wakes every conversation with work, of one account or of all: nothing that was pending when a hint was lost
     /// stays pending.
     fn look(&mut self, account: Option<AccountId>, ctx: &mut Context<Self>) {
-        let looking = self.services.store.conversations_with_work(account.as_ref());
+        self.look_after(account, InboxId::default(), ctx);
+    }
+
+    /// A page of them, and then the next, as long as there is room (G12).
+    fn look_after(&mut self, account: Option<AccountId>, after: InboxId, ctx: &mut Context<Self>) {
+        let looking = self.services.store.conversations_with_work(account.as_ref(), after, PAGE);
         ctx.spawn(actix::fut::wrap_future(looking).map(move |found, this: &mut Self, ctx| match found {
-            Ok(found) => found.into_iter().for_each(|key| this.wake(key, ctx)),
+            Ok(found) => this.wake_page(account, after, found, ctx),
             Err(error) => {
                 tracing::warn!(actor = "conversations", "pending work not read, trying again: {error}");
-                ctx.run_later(STORE_RETRY, move |this, ctx| this.look(account, ctx));
+                ctx.run_later(STORE_RETRY, move |this, ctx| this.look_after(account, after, ctx));
             }
         }));
+    }
+
+    fn wake_page(
+        &mut self,
+        account: Option<AccountId>,
+        mut after: InboxId,
+        found: Vec<Waiting>,
+        ctx: &mut Context<Self>,
+    ) {
+        let is_last = found.len() < PAGE as usize;
+        for waiting in found {
+            if !self.wake((waiting.account, waiting.conversation), ctx) {
+                self.overflow_after = after;
+                return;
+            }
+            after = waiting.since;
+        }
+        if !is_last {
+            self.look_after(account, after, ctx);
+        }
     }
 
     /// A conversation ended. Its place is free when its task is gone, and not while its exit is being answered; what
@@ -184,7 +226,9 @@ impl Conversations {
         let commit = self.services.store.commit(Tx::under(&account.lease, self.services.clock.wall(), [op]));
         ctx.spawn(actix::fut::wrap_future(commit).map(move |result, _: &mut Self, ctx| match result {
             Ok(_) => {
-                ctx.run_later(AFTER_FAULT, move |this, ctx| this.wake(key, ctx));
+                ctx.run_later(AFTER_FAULT, move |this, ctx| {
+                    this.wake(key, ctx);
+                });
             }
             Err(StoreError::Failed(_)) => {}
             Err(error) => {
@@ -252,6 +296,7 @@ impl Handler<Wake> for Conversations {
     type Result = ();
 
     fn handle(&mut self, wake: Wake, ctx: &mut Context<Self>) {
+        // One that finds no room is found in the store again.
         self.wake((wake.account, wake.conversation), ctx);
     }
 }

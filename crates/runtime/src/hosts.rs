@@ -12,6 +12,9 @@ use tokio::sync::watch;
 const CONNECT_BURST: u32 = 50;
 const CONNECT_INTERVAL: Duration = Duration::from_millis(50);
 
+/// Most hosts that are remembered (G12): a platform names them, and may name new ones for ever.
+const HOSTS: usize = 256;
+
 /// All hosts any account connects to. Lives on the runtime's arbiter and is never borrowed across an await.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Hosts {
@@ -63,6 +66,29 @@ impl Hosts {
     }
 
     fn with<R>(&self, name: &str, act: impl FnOnce(&mut Host) -> R) -> R {
-        act(self.by_name.borrow_mut().entry(name.to_owned()).or_insert_with(Host::new))
+        let mut by_name = self.by_name.borrow_mut();
+        if by_name.len() >= HOSTS && !by_name.contains_key(name) {
+            // Somebody waits for what becomes of the others.
+            by_name.retain(|_, host| host.successes.receiver_count() > 0);
+        }
+        act(by_name.entry(name.to_owned()).or_insert_with(Host::new))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F-097: hosts come and go; those that somebody waits for stay.
+    #[test]
+    fn hosts_are_forgotten_before_they_are_too_many_f097() {
+        let hosts = Hosts::default();
+        let waited_for = hosts.next_success("waited.test");
+        for n in 0..10 * HOSTS {
+            hosts.succeeded(&format!("h{n}.test"));
+            assert!(hosts.by_name.borrow().len() <= HOSTS);
+        }
+        assert!(hosts.by_name.borrow().contains_key("waited.test"));
+        drop(waited_for);
     }
 }

@@ -55,14 +55,18 @@ pub(crate) struct Settings {
 pub(crate) struct Limits {
     pub(crate) turn_timeout: Duration,
     pub(crate) hold_limit: Duration,
+    pub(crate) retention: Duration,
 }
 
 impl Settings {
     /// What follows `before` when the configuration is this one.
     pub(crate) fn new(config: Config, before: &Agents, network: &Network, now: Timestamp) -> Self {
         let agents = Agents::new(&config.agents, before, network, now);
-        let limits =
-            Limits { turn_timeout: config.runtime.turn_timeout, hold_limit: config.runtime.hold_limit };
+        let limits = Limits {
+            turn_timeout: config.runtime.turn_timeout,
+            hold_limit: config.runtime.hold_limit,
+            retention: config.runtime.retention,
+        };
         Self { config, agents, limits }
     }
 }

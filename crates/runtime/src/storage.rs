@@ -1,4 +1,7 @@
-//! Watches the store: the end of its right to acknowledge is the end of the process (design §3 rule 7).
+//! Watches the store: the end of its right to acknowledge is the end of the process (design §3 rule 7). And keeps it
+//! from growing without end ([`janitor`]).
+
+mod janitor;
 
 use std::rc::Rc;
 
@@ -9,7 +12,7 @@ use moorline_supervision::{Env, NodeHandle, NodeState, Tree};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::services::Services;
 
-/// Asks for the end of the process when the store has failed.
+/// Asks for the end of the process when the store has failed, and prunes it as long as it has not.
 pub(crate) struct StoreWatch {
     services: Rc<Services>,
     exits: ExitRequests,
@@ -54,6 +57,7 @@ impl Actor for StoreWatch {
             }
         };
         ctx.spawn(actix::fut::wrap_future(watching));
+        ctx.spawn(actix::fut::wrap_future(janitor::run(Rc::clone(&self.services))));
     }
 }
 

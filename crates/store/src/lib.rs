@@ -19,14 +19,14 @@ pub use listing::{
 pub use model::ModelStore;
 pub use rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
-    Work,
+    Waiting, Work,
 };
 pub use sqlite::{Fault, SqliteOptions, SqliteStore, Statistics};
 pub use trace::{LONGEST_TRACE, Receipt, Trace, Traced, TurnEntry};
-pub use tx::{Claim, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
+pub use tx::{Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
 
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, Fingerprint, OutboxId};
+use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use tokio::sync::watch;
 
 /// A durable store. `commit` resolves when the transaction is synced to disk (G1, G11), reads see every commit
@@ -49,12 +49,14 @@ pub trait Store: Send + Sync {
         conversation: &ConversationId,
     ) -> BoxFuture<'static, Result<Option<Work>, StoreError>>;
 
-    /// Every conversation with an interrupted turn or a pending message and no running turn, oldest work first;
-    /// of one account, or of all.
+    /// The conversations with an interrupted turn or a pending message and no running turn, of one account or of all;
+    /// oldest work first, those whose work is later than `after`, at most `limit`.
     fn conversations_with_work(
         &self,
         account: Option<&AccountId>,
-    ) -> BoxFuture<'static, Result<Vec<(AccountId, ConversationId)>, StoreError>>;
+        after: InboxId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Waiting>, StoreError>>;
 
     /// The account's interrupted turns, oldest first.
     fn interrupted_turns(&self, account: &AccountId) -> BoxFuture<'static, Result<Vec<TurnRow>, StoreError>>;

@@ -111,7 +111,8 @@ pub struct OutboxFilter {
     pub state: Option<OutboxState>,
 }
 
-/// A session: one conversation of one account, from its first message on.
+/// A session: one conversation of one account, from its first message on. What it counts is what it was ever sent, also
+/// where the messages are pruned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionRow {
     /// The account.
@@ -132,7 +133,7 @@ pub struct SessionRow {
     pub held: u64,
     /// Messages that wait for their turn, or whose turn is not over.
     pub pending: u64,
-    /// The length of its transcript, in entries.
+    /// The length of its transcript, in entries; of what is left of it.
     pub entries: u64,
     /// Its running or interrupted turn.
     pub turn: Option<ActiveTurn>,

@@ -4,6 +4,7 @@
 mod list;
 mod operator;
 mod ops;
+mod prune;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::rows::{
-    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Work,
+    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Waiting,
+    Work,
 };
 use crate::tx::{Claim, Outcome, Tx};
 use crate::{Health, Listing, Store, StoreError};
@@ -50,18 +52,18 @@ impl Default for ModelStore {
     }
 }
 
-/// Everything there is. Numbers are given out in order, from 1.
+/// Everything there is. Numbers are given out in order, from 1, and never again.
 #[derive(Debug, Clone, Default)]
 struct State {
-    boots: BTreeMap<String, bool>,
+    /// In the order of their beginning.
+    boots: Vec<Boot>,
+    last: Last,
     accounts: BTreeMap<AccountId, Account>,
     inbox: BTreeMap<InboxId, InboxRow>,
     /// What an [`InboxEntry`](crate::InboxEntry) has beside its row.
     beside: BTreeMap<InboxId, Beside>,
     turns: BTreeMap<TurnId, Turn>,
     outbox: BTreeMap<OutboxId, Message>,
-    /// The last numbers given out; those of deleted rows are not given again.
-    last: Last,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -71,15 +73,39 @@ struct Last {
     outbox: i64,
 }
 
+#[derive(Debug, Clone)]
+struct Boot {
+    name: String,
+    began_at: Timestamp,
+    ended: bool,
+}
+
 #[derive(Debug, Clone, Default)]
 struct Account {
     epoch: Epoch,
     cursors: BTreeMap<String, String>,
     identities: BTreeMap<Fingerprint, StoredIdentity>,
-    dedupe: BTreeMap<DedupeKey, InboxId>,
+    dedupe: BTreeMap<DedupeKey, Seen>,
     duplicates: u64,
     transcripts: BTreeMap<ConversationId, Vec<Entry>>,
     active: BTreeMap<ConversationId, Timestamp>,
+    /// What the messages that are gone counted for.
+    pruned: Pruned,
+    /// The same of each conversation that is still there.
+    shortened: BTreeMap<ConversationId, Pruned>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    inbox: InboxId,
+    at: Timestamp,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Pruned {
+    latest: InboxId,
+    answered: u64,
+    dropped: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -106,6 +132,13 @@ struct Turn {
 struct Message {
     row: OutboxRow,
     claim: Option<Claim>,
+    settled_at: Option<Timestamp>,
+}
+
+impl Pruned {
+    fn all(&self) -> u64 {
+        self.answered + self.dropped.values().sum::<u64>()
+    }
 }
 
 impl State {
@@ -141,17 +174,29 @@ impl State {
         }
     }
 
-    fn conversations_with_work(&self, account: Option<&AccountId>) -> Vec<(AccountId, ConversationId)> {
-        let mut found = Vec::new();
+    fn conversations_with_work(
+        &self,
+        account: Option<&AccountId>,
+        after: InboxId,
+        limit: u32,
+    ) -> Vec<Waiting> {
+        let mut found = Vec::<Waiting>::new();
         for row in self.inbox.values().filter(|row| row.state == InboxState::Pending) {
-            let conversation = (row.account.clone(), row.conversation.clone());
+            let waiting = Waiting {
+                account: row.account.clone(),
+                conversation: row.conversation.clone(),
+                since: row.id,
+            };
             let wanted = account.is_none_or(|account| *account == row.account);
             let waits = self.next_work(&row.account, &row.conversation).is_some();
-            if wanted && waits && !found.contains(&conversation) {
-                found.push(conversation);
+            let is_first = !found
+                .iter()
+                .any(|seen| seen.account == waiting.account && seen.conversation == waiting.conversation);
+            if wanted && waits && is_first {
+                found.push(waiting);
             }
         }
-        found
+        found.into_iter().filter(|waiting| waiting.since > after).take(limit as usize).collect()
     }
 
     fn outbox_heads(&self, account: &AccountId, limit: u32) -> Vec<OutboxRow> {
@@ -168,7 +213,13 @@ impl State {
     }
 
     fn counts(&self, account: &AccountId, of: &Account) -> Counts {
-        let mut counts = Counts { duplicates: of.duplicates, ..Counts::default() };
+        let mut counts = Counts {
+            received: of.pruned.all(),
+            answered: of.pruned.answered,
+            dropped: of.pruned.dropped.clone(),
+            duplicates: of.duplicates,
+            ..Counts::default()
+        };
         for row in self.messages(account) {
             counts.received += 1;
             match row.state {
@@ -213,8 +264,10 @@ impl Store for ModelStore {
     fn conversations_with_work(
         &self,
         account: Option<&AccountId>,
-    ) -> BoxFuture<'static, Result<Vec<(AccountId, ConversationId)>, StoreError>> {
-        self.read(|state| state.conversations_with_work(account))
+        after: InboxId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Waiting>, StoreError>> {
+        self.read(|state| state.conversations_with_work(account, after, limit))
     }
 
     fn interrupted_turns(&self, account: &AccountId) -> BoxFuture<'static, Result<Vec<TurnRow>, StoreError>> {

@@ -59,6 +59,17 @@ pub enum Work {
     Answer(InboxRow),
 }
 
+/// A conversation that has something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its account.
+    pub account: AccountId,
+    /// Its name within the account.
+    pub conversation: ConversationId,
+    /// Its oldest message that waits: its place among the others.
+    pub since: InboxId,
+}
+
 /// A turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TurnRow {

@@ -39,7 +39,7 @@ use crate::data_dir::{DataDir, OpenError};
 use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
 };
-use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Work};
+use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Waiting, Work};
 use crate::trace::{Trace, Traced};
 use crate::tx::{Outcome, Tx};
 use crate::{Health, Store, StoreError};
@@ -250,9 +250,11 @@ impl Store for SqliteStore {
     fn conversations_with_work(
         &self,
         account: Option<&AccountId>,
-    ) -> BoxFuture<'static, Result<Vec<(AccountId, ConversationId)>, StoreError>> {
+        after: InboxId,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Waiting>, StoreError>> {
         let account = account.cloned();
-        self.read(move |conn| read::conversations_with_work(conn, account.as_ref()))
+        self.read(move |conn| read::conversations_with_work(conn, account.as_ref(), after, limit))
     }
 
     fn interrupted_turns(&self, account: &AccountId) -> BoxFuture<'static, Result<Vec<TurnRow>, StoreError>> {

@@ -11,6 +11,9 @@ use moorline_core::{
 
 use crate::rows::Role;
 
+/// How much of a transcript outlives its age while anything happens in its conversation.
+pub const KEPT_ENTRIES: u32 = 50;
+
 /// The right to act for an account: checked against the account's epoch inside the transaction, so that a process
 /// that has been replaced can change nothing (G13). An account that was never taken over has no valid lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Tx {
     }
 }
 
-/// One operation. All but the first three need a lease and act on the lease's account only.
+/// One operation. All but the first four need a lease and act on the lease's account only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// A process started. `Duplicate` when this run was recorded before.
@@ -76,9 +79,25 @@ pub enum Op {
         /// The account; created when it is new.
         account: AccountId,
     },
+    /// Forgets at most `limit` things that have been over for long, the longest first. `Applied` carries how many; fewer
+    /// than `limit` means that nothing more is to be forgotten. What is not settled stays, however old, and no count
+    /// changes but that of dead letters, which are fewer then.
+    ///
+    /// Over are: a key last seen before `dedupe_before` (G2); and, before `before`, a message that was answered or
+    /// dropped, which takes its turn along; a message of ours that was sent or given up; the transcript of a
+    /// conversation but for the [`KEPT_ENTRIES`] latest entries; a conversation in which nothing happened since and
+    /// nothing waits, with all of its transcript; a run of the program but the last.
+    Prune {
+        /// How far back settled rows are kept.
+        before: Timestamp,
+        /// How far back keys are remembered.
+        dedupe_before: Timestamp,
+        /// How many things at most.
+        limit: u32,
+    },
     /// Stores a message once. `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
-    /// under one of its keys, in which case the remaining keys are remembered too and nothing else changes. A
-    /// message without a key is refused.
+    /// under one of its keys, pruned or not, in which case all its keys are remembered from now on (F-032) and nothing
+    /// else changes. A message without a key is refused.
     Receive {
         /// The message and the verdict on it.
         message: NewMessage,

@@ -67,7 +67,7 @@ async fn texts(directory: &Path) -> Result<Result<Vec<String>, StoreError>, Open
         let rows = store.inbox(&InboxFilter::default(), page).await?.rows;
         let counted = store.recount().await?.values().map(|counts| counts.received).sum::<u64>();
         assert_eq!(counted, rows.len() as u64);
-        store.conversations_with_work(None).await?;
+        store.conversations_with_work(None, moorline_core::InboxId::default(), 512).await?;
         store.interrupted_turns(&account()).await?;
         store.outbox_heads(&account(), 10).await?;
         let texts = rows.into_iter().rev().map(|entry| entry.row.text);

@@ -46,7 +46,7 @@ fn the_night() -> Vec<Phase> {
         phase(210, &[Fault::Handshake(HandshakeFault::Hang)], Some(Cut::BlackHole), Some(Kind::NotReady)),
         phase(270, &[], None, None),
         phase(300, &[Fault::Endpoint(refused)], Some(Cut::Fin), Some(Kind::Blocked)),
-        phase(360, &[Fault::NoPong], None, Some(Kind::NotReady)),
+        phase(360, &[Fault::CutOnOpen(Cut::Reset)], None, Some(Kind::NotReady)),
         phase(420, &[Fault::Hold], None, Some(Kind::NotReady)),
         phase(500, &[], None, None),
     ]
@@ -54,10 +54,8 @@ fn the_night() -> Vec<Phase> {
 
 /// The platform's own view of the account.
 struct Truth {
-    /// Whether a connection is open on which the platform answers.
+    /// Whether a connection is open that is no black hole.
     connected: bool,
-    /// Whether the platform opens connections and then says nothing on them.
-    mute: bool,
     /// When that last changed.
     since: Timestamp,
     /// Calls for an address so far: one for each attempt.
@@ -74,7 +72,7 @@ impl Truth {
     fn look(&mut self, world: &World) {
         let now = world.handle.now();
         let open = world.simulator.connections(world.app(0)).unwrap();
-        let connected = !self.mute && open.iter().any(|connection| !connection.black_hole);
+        let connected = open.iter().any(|connection| !connection.black_hole);
         let attempts = world.simulator.counters(world.app(0)).unwrap().endpoint_calls;
         if attempts > self.attempts {
             self.since_lost += attempts - self.attempts;
@@ -180,7 +178,6 @@ fn status_doctor_readiness_and_log_tell_the_truth_at_every_minute_of_eight_and_a
         let now = world.handle.now();
         let truth = Truth {
             connected: true,
-            mute: false,
             since: now,
             attempts: 1,
             last_attempt: now,
@@ -195,7 +192,6 @@ fn status_doctor_readiness_and_log_tell_the_truth_at_every_minute_of_eight_and_a
             while let Some(phase) = phases.next_if(|phase| phase.from_minute == minute) {
                 let world = &night.world;
                 world.simulator.clear_faults(world.app(0)).unwrap();
-                night.truth.mute = phase.faults.contains(&Fault::NoPong);
                 for fault in phase.faults {
                     world.simulator.set_fault(world.app(0), fault, Times::UntilCleared).unwrap();
                 }
@@ -212,8 +208,7 @@ fn status_doctor_readiness_and_log_tell_the_truth_at_every_minute_of_eight_and_a
                     night.world.handle.probe(&night.world.id(0)).await.unwrap();
                 }
             }
-            // An event would be a sign of life.
-            if minute % 10 == 5 && !night.truth.mute {
+            if minute % 10 == 5 {
                 asked.push(minute.to_string());
                 night.world.say(0, "alice", &format!("{minute}"));
             }

@@ -33,6 +33,16 @@ fn unknown_keys_are_reported_with_the_nearest_known_one() {
     check("[channels.x]", &[], &["f:1:11: channels.x: unknown channel; known are `feishu`, `telegram`"]);
 }
 
+/// What is forgotten before a repetition of it can no longer come would be answered twice (G2, F-032).
+#[test]
+fn nothing_is_forgotten_within_the_window_of_repetition_g2() {
+    check(
+        "runtime.retention = \"6d\"",
+        &[],
+        &["f:1:21: runtime.retention: expected a span of time of at least \"7d\", got \"6d\""],
+    );
+}
+
 #[test]
 fn wrong_types_and_values_are_reported_where_they_are() {
     check(

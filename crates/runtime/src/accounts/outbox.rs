@@ -30,6 +30,10 @@ const PLACE_KEPT: Duration = Duration::from_millis(500);
 /// Sends under way at most, those that have given up their place included (G12).
 const MOST: usize = 256;
 
+/// Most heads of conversations read at a time (G12). The first to come due come first, so that those that wait are not in
+/// the way of the others.
+const HEADS: usize = 1_024;
+
 /// There is something to send. A hint: what is to be sent is in the store.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -124,7 +128,7 @@ impl Outbox {
         self.looking = true;
         // Enough to find a full house of conversations that may be sent to.
         let passed_over = self.busy.len() + self.resting.len() + self.waits.len();
-        let limit = u32::try_from(PARALLEL * 2 + passed_over).unwrap_or(u32::MAX);
+        let limit = u32::try_from((PARALLEL * 2 + passed_over).min(HEADS)).unwrap_or(u32::MAX);
         let heads = self.services.store.outbox_heads(&self.account.id, limit);
         ctx.spawn(actix::fut::wrap_future(heads).map(|heads, this: &mut Self, ctx| {
             this.looking = false;
@@ -143,6 +147,9 @@ impl Outbox {
 
     fn dispatch(&mut self, heads: Vec<OutboxRow>, ctx: &mut Context<Self>) {
         let now = self.services.clock.now();
+        // A row that somebody else settled comes to its head no more, and needs no wait.
+        let ids: BTreeSet<OutboxId> = heads.iter().map(|row| row.id).collect();
+        self.waits.retain(|id, wait| wait.until > now || ids.contains(id));
         let mut next_due: Option<Monotonic> = None;
         let mut sooner = |due: Monotonic| next_due = Some(next_due.map_or(due, |next| next.min(due)));
         for row in heads {

@@ -6,7 +6,9 @@ use std::time::Duration;
 use actix::prelude::*;
 use moorline_agent::{AgentError, Exchange, Reply, Turn};
 use moorline_core::{AccountId, ConversationId, MessageId, Route, TurnId};
-use moorline_store::{Claim, Entry, InboxRow, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work};
+use moorline_store::{
+    Claim, Entry, InboxRow, KEPT_ENTRIES, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work,
+};
 use moorline_supervision::Env;
 use tokio::sync::oneshot;
 
@@ -19,8 +21,8 @@ use crate::services::{Account, STORE_RETRY, Services};
 /// A turn that ended its actor or the process this often is not tried again (G9, F-069).
 const MAX_ATTEMPTS: u32 = 3;
 
-/// How much of a transcript an agent is given.
-const TRANSCRIPT: u32 = 50;
+/// How much of a transcript an agent is given: what the store keeps of an old one.
+const TRANSCRIPT: u32 = KEPT_ENTRIES;
 
 /// How often the end of a turn is offered to a store that refuses it.
 const MAX_REFUSALS: u32 = 10;

@@ -17,16 +17,19 @@ impl State {
         let of_account = self.accounts.get(account)?;
         let messages: Vec<&InboxRow> =
             self.messages(account).filter(|row| row.conversation == *conversation).collect();
+        let active_at = *of_account.active.get(conversation)?;
+        let gone = of_account.shortened.get(conversation).cloned().unwrap_or_default();
         let count =
             |wanted: fn(InboxState) -> bool| messages.iter().filter(|row| wanted(row.state)).count() as u64;
         Some(SessionRow {
             account: account.clone(),
             conversation: conversation.clone(),
-            latest: messages.last()?.id,
-            active_at: *of_account.active.get(conversation)?,
-            received: count(|_| true),
-            answered: count(|state| state == InboxState::Answered),
-            dropped: count(|state| matches!(state, InboxState::Dropped(_))),
+            latest: messages.last().map_or(gone.latest, |row| row.id.max(gone.latest)),
+            active_at,
+            received: count(|_| true) + gone.all(),
+            answered: count(|state| state == InboxState::Answered) + gone.answered,
+            dropped: count(|state| matches!(state, InboxState::Dropped(_)))
+                + gone.dropped.values().sum::<u64>(),
             held: count(|state| matches!(state, InboxState::Held(_))),
             pending: count(|state| state == InboxState::Pending),
             entries: of_account.transcripts.get(conversation).map_or(0, Vec::len) as u64,
@@ -40,16 +43,13 @@ impl State {
     }
 
     fn sessions(&self, filter: &SessionFilter, page: Page) -> Listed<SessionRow> {
-        // The latest message of each conversation stands for it.
-        let mut found = Vec::<SessionRow>::new();
-        for row in self.inbox.values().rev() {
-            let seen = found
-                .iter()
-                .any(|session| session.account == row.account && session.conversation == row.conversation);
-            if !seen {
-                found.extend(self.session(&row.account, &row.conversation));
-            }
-        }
+        let conversations = self
+            .accounts
+            .iter()
+            .flat_map(|(id, account)| account.active.keys().map(move |conversation| (id, conversation)));
+        let mut found: Vec<SessionRow> =
+            conversations.filter_map(|(id, conversation)| self.session(id, conversation)).collect();
+        found.sort_by_key(|session| std::cmp::Reverse(session.latest));
         found.retain(|session| {
             filter.account.as_ref().is_none_or(|account| *account == session.account)
                 && filter.state.is_none_or(|state| state == session.state())

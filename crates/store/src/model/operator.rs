@@ -9,25 +9,25 @@ use crate::tx::{Lease, Outcome};
 
 impl State {
     pub(super) fn retry_send(&mut self, lease: &Lease, at: Timestamp, outbox: OutboxId) -> Step {
-        let Message { row, .. } = self.own_message(lease, outbox).ok_or(CONFLICT)?;
+        let Message { row, settled_at, .. } = self.own_message(lease, outbox).ok_or(CONFLICT)?;
         row.state = match row.state {
             OutboxState::Dead if row.doubted => OutboxState::Unknown,
             OutboxState::Dead => OutboxState::Ready,
             OutboxState::Ready | OutboxState::Unknown => row.state,
             _ => return Err(CONFLICT),
         };
-        (row.not_before, row.retried_at) = (at, Some(at));
+        (row.not_before, row.retried_at, *settled_at) = (at, Some(at), None);
         Ok(Outcome::Applied(0))
     }
 
     pub(super) fn discard_send(&mut self, lease: &Lease, at: Timestamp, outbox: OutboxId) -> Step {
-        let Message { row, .. } = self.own_message(lease, outbox).ok_or(CONFLICT)?;
+        let Message { row, settled_at, .. } = self.own_message(lease, outbox).ok_or(CONFLICT)?;
         match row.state {
             OutboxState::Discarded => return Ok(Outcome::Duplicate(outbox.get())),
             OutboxState::Sending | OutboxState::Sent => return Err(CONFLICT),
             OutboxState::Ready | OutboxState::Unknown | OutboxState::Dead => {}
         }
-        (row.state, row.ended_at) = (OutboxState::Discarded, Some(at));
+        (row.state, row.ended_at, *settled_at) = (OutboxState::Discarded, Some(at), Some(at));
         Ok(Outcome::Applied(0))
     }
 

@@ -6,7 +6,7 @@ use moorline_core::{
     AccountId, BootId, ConversationId, DropReason, Generation, InboxId, OutboxId, Timestamp, TurnId,
 };
 
-use super::{Account, Beside, Message, State, Turn};
+use super::{Account, Beside, Boot, Message, Seen, State, Turn};
 use crate::StoreError;
 use crate::rows::{
     Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
@@ -46,9 +46,10 @@ impl State {
             return Err(FENCED);
         }
         match (op, &tx.lease) {
-            (Op::BeginBoot { boot, .. }, _) => Ok(self.begin_boot(boot)),
+            (Op::BeginBoot { boot, .. }, _) => Ok(self.begin_boot(boot, tx.at)),
             (Op::EndBoot { boot }, _) => self.end_boot(boot),
             (Op::TakeOver { account }, _) => Ok(self.take_over(account, tx.at)),
+            (&Op::Prune { before, dedupe_before, limit }, _) => Ok(self.prune(before, dedupe_before, limit)),
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -56,7 +57,7 @@ impl State {
 
     fn apply_owned(&mut self, lease: &Lease, at: Timestamp, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } => {
+            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
                 Err(Stop::Refused("this operation belongs to no account"))
             }
             Op::Receive { message } => self.receive(lease, at, message),
@@ -100,17 +101,17 @@ impl State {
         self.accounts.get_mut(&lease.account).ok_or(FENCED)
     }
 
-    fn begin_boot(&mut self, boot: &BootId) -> Outcome {
-        if self.boots.contains_key(boot.as_str()) {
+    fn begin_boot(&mut self, boot: &BootId, at: Timestamp) -> Outcome {
+        if self.boots.iter().any(|seen| seen.name == boot.as_str()) {
             return Outcome::Duplicate(0);
         }
-        self.boots.insert(boot.as_str().to_owned(), false);
+        self.boots.push(Boot { name: boot.as_str().to_owned(), began_at: at, ended: false });
         Outcome::Applied(0)
     }
 
     fn end_boot(&mut self, boot: &BootId) -> Step {
-        let ended = self.boots.get_mut(boot.as_str()).ok_or(CONFLICT)?;
-        let before = std::mem::replace(ended, true);
+        let seen = self.boots.iter_mut().find(|seen| seen.name == boot.as_str()).ok_or(CONFLICT)?;
+        let before = std::mem::replace(&mut seen.ended, true);
         Ok(if before { Outcome::Duplicate(0) } else { Outcome::Applied(0) })
     }
 
@@ -139,9 +140,11 @@ impl State {
         }
         let id = InboxId::new(self.last.inbox + 1);
         let account = self.account(lease)?;
-        let seen = message.dedupe.iter().find_map(|key| account.dedupe.get(key).copied());
+        let seen = message.dedupe.iter().find_map(|key| account.dedupe.get(key)).map(|seen| seen.inbox);
         for key in &message.dedupe {
-            account.dedupe.entry(key.clone()).or_insert(seen.unwrap_or(id));
+            let first = Seen { inbox: seen.unwrap_or(id), at };
+            let seen = account.dedupe.entry(key.clone()).or_insert(first);
+            seen.at = seen.at.max(at);
         }
         if let Some(seen) = seen {
             account.duplicates += 1;
@@ -151,6 +154,8 @@ impl State {
             }
             return Ok(Outcome::Duplicate(seen.get()));
         }
+        self.last.inbox = id.get();
+        let account = self.account(lease)?;
         let row = InboxRow {
             id,
             account: lease.account.clone(),
@@ -222,8 +227,8 @@ impl State {
         if self.active_turn(&lease.account, conversation).is_some() || !inputs.iter().all(pending) {
             return Err(CONFLICT);
         }
-        let id = TurnId::new(self.last.turn + 1);
-        self.last.turn = id.get();
+        self.last.turn += 1;
+        let id = TurnId::new(self.last.turn);
         let row = TurnRow {
             id,
             account: lease.account.clone(),
@@ -364,8 +369,8 @@ impl State {
                 Err(CONFLICT)
             };
         }
-        let id = OutboxId::new(self.last.outbox + 1);
-        self.last.outbox = id.get();
+        self.last.outbox += 1;
+        let id = OutboxId::new(self.last.outbox);
         let row = OutboxRow {
             id,
             account: lease.account.clone(),
@@ -386,7 +391,7 @@ impl State {
             ended_at: None,
             retried_at: None,
         };
-        self.outbox.insert(id, Message { row, claim: None });
+        self.outbox.insert(id, Message { row, claim: None, settled_at: None });
         Ok(Outcome::Applied(id.get()))
     }
 
@@ -433,6 +438,7 @@ impl State {
                 row.state = OutboxState::Sent;
                 row.message_id = Some(message_id.clone());
                 row.sent_at = Some(at);
+                message.settled_at = Some(at);
             }
             SendResult::Retry { wait, error } => {
                 row.state = OutboxState::Ready;
@@ -448,6 +454,7 @@ impl State {
                 row.state = OutboxState::Dead;
                 row.ended_at = Some(at);
                 row.last_error = Some(error.clone());
+                message.settled_at = Some(at);
             }
         }
         Ok(Outcome::Applied(0))
@@ -455,7 +462,7 @@ impl State {
 
     fn interrupt_sends(&mut self, lease: &Lease, generation: Generation) -> Outcome {
         let mut interrupted = 0;
-        for Message { row, claim } in self.outbox.values_mut() {
+        for Message { row, claim, .. } in self.outbox.values_mut() {
             let ended =
                 claim.is_some_and(|claim| claim.epoch == lease.epoch && claim.generation <= generation);
             if row.account == lease.account && row.state == OutboxState::Sending && ended {

@@ -4,6 +4,7 @@ mod discard;
 mod inbox;
 mod operator;
 mod outbox;
+mod prune;
 mod session;
 mod turn;
 
@@ -47,6 +48,9 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (Op::BeginBoot { boot, version }, _) => begin_boot(conn, boot.as_str(), version, tx.at)?,
             (Op::EndBoot { boot }, _) => end_boot(conn, boot.as_str(), tx.at)?,
             (Op::TakeOver { account }, _) => take_over(conn, account, tx.at)?,
+            (&Op::Prune { before, dedupe_before, limit }, _) => {
+                prune::prune(conn, &mut tally, before, dedupe_before, limit)?
+            }
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
             (op, Some(lease)) => {
                 Scope { conn, lease, at: tx.at, tally: &mut tally, sessions: &mut sessions }.apply(op)?
@@ -111,7 +115,7 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn apply(&mut self, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } => {
+            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
                 Err(Stop::Refused("this operation belongs to no account".to_owned()))
             }
             Op::Receive { message } => self.receive(message),
@@ -204,22 +208,33 @@ impl Kind {
 
 /// By how much a transaction changes the counts; written once, in the same savepoint as the rows.
 #[derive(Debug, Default)]
-struct Tally(BTreeMap<(i64, Kind), i64>);
+struct Tally {
+    counted: BTreeMap<(i64, Kind), i64>,
+    /// Of what was counted, what is gone.
+    pruned: BTreeMap<(i64, Kind), i64>,
+}
 
 impl Tally {
     fn add(&mut self, account: i64, kind: Kind, by: i64) {
-        *self.0.entry((account, kind)).or_default() += by;
+        *self.counted.entry((account, kind)).or_default() += by;
+    }
+
+    fn pruned(&mut self, account: i64, kind: Kind) {
+        *self.pruned.entry((account, kind)).or_default() += 1;
     }
 
     /// Nothing of the account is left to be counted.
     fn forget(&mut self, account: i64) {
-        self.0.retain(|(of, _), _| *of != account);
+        self.counted.retain(|(of, _), _| *of != account);
+        self.pruned.retain(|(of, _), _| *of != account);
     }
 
     fn write(&self, conn: &Connection) -> rusqlite::Result<()> {
-        for (&(account, kind), &by) in self.0.iter().filter(|&(_, &by)| by != 0) {
-            let (kind, reason) = kind.name();
-            conn.run(sql::TALLY_ADD, params![account, kind, reason, by])?;
+        for (changes, statement) in [(&self.counted, sql::TALLY_ADD), (&self.pruned, sql::PRUNED_ADD)] {
+            for (&(account, kind), &by) in changes.iter().filter(|&(_, &by)| by != 0) {
+                let (kind, reason) = kind.name();
+                conn.run(statement, params![account, kind, reason, by])?;
+            }
         }
         Ok(())
     }

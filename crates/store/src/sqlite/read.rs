@@ -15,7 +15,7 @@ use super::apply::Prepared;
 use super::statements as sql;
 use crate::rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
-    Work,
+    Waiting, Work,
 };
 use crate::tx::Claim;
 
@@ -35,11 +35,19 @@ pub(super) fn next_work(
 pub(super) fn conversations_with_work(
     conn: &Connection,
     account: Option<&AccountId>,
-) -> Result<Vec<(AccountId, ConversationId)>> {
-    let read = |row: &Row<'_>| Ok((account_id(row, 0)?, ConversationId::new(row.get::<_, String>(1)?)));
+    after: InboxId,
+    limit: u32,
+) -> Result<Vec<Waiting>> {
+    let read = |row: &Row<'_>| {
+        Ok(Waiting {
+            account: account_id(row, 0)?,
+            conversation: ConversationId::new(row.get::<_, String>(1)?),
+            since: InboxId::new(row.get(2)?),
+        })
+    };
     match account {
-        Some(account) => conn.all(sql::WORK_OF_ONE, [account.to_string()], read),
-        None => conn.all(sql::WORK_OF_ALL, [], read),
+        Some(account) => conn.all(sql::WORK_OF_ONE, params![after.get(), limit, account.to_string()], read),
+        None => conn.all(sql::WORK_OF_ALL, params![after.get(), limit], read),
     }
 }
 

@@ -11,8 +11,12 @@ use super::statements as sql;
 use crate::data_dir::{OpenError, create_private};
 
 /// The steps from an empty file to the present schema. Forward only: a released step is never changed.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema.sql"), include_str!("schema/listing.sql"), include_str!("schema/operator.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema/listing.sql"),
+    include_str!("schema/operator.sql"),
+    include_str!("schema/retention.sql"),
+];
 
 /// How long a statement waits for a lock that another connection holds for a moment.
 const BUSY: Duration = Duration::from_secs(5);

@@ -37,7 +37,7 @@ pub(super) const CURSOR: &str = "
 pub(super) const DEDUPE_FIND: &str = "SELECT inbox FROM dedupe WHERE account = ?1 AND delivery = ?2";
 pub(super) const DEDUPE_REMEMBER: &str = "
     INSERT INTO dedupe (account, delivery, inbox, seen_at) VALUES (?1, ?2, ?3, ?4)
-    ON CONFLICT (account, delivery) DO NOTHING";
+    ON CONFLICT (account, delivery) DO UPDATE SET seen_at = max(seen_at, excluded.seen_at)";
 
 pub(super) const INBOX_INSERT: &str = "
     INSERT INTO inbox (account, conversation, event_id, message_id, chat_id, chat_kind, route, text, context,
@@ -98,11 +98,11 @@ pub(super) const OUTBOX_HELD_BY: &str = "
     SELECT 1 FROM outbox
     WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'sending'";
 pub(super) const OUTBOX_SENT: &str =
-    "UPDATE outbox SET state = 'sent', message_id = ?2, sent_at = ?3 WHERE id = ?1";
+    "UPDATE outbox SET state = 'sent', message_id = ?2, sent_at = ?3, settled_at = ?3 WHERE id = ?1";
 pub(super) const OUTBOX_WAIT: &str =
     "UPDATE outbox SET state = ?2, not_before = ?3, last_error = ?4 WHERE id = ?1";
 pub(super) const OUTBOX_DEAD: &str =
-    "UPDATE outbox SET state = 'dead', last_error = ?2, ended_at = ?3 WHERE id = ?1";
+    "UPDATE outbox SET state = 'dead', last_error = ?2, ended_at = ?3, settled_at = ?3 WHERE id = ?1";
 pub(super) const SENDS_INTERRUPT: &str = "
     UPDATE outbox SET state = 'unknown'
     WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown')
@@ -119,16 +119,69 @@ pub(super) const TALLY: &str = "
     FROM account LEFT JOIN tally ON tally.account = account.id";
 pub(super) const SESSION_ADD: &str = "
     INSERT INTO session (account, conversation, latest, active_at, received, answered, dropped, held, pending,
-                         entries)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+                         entries, oldest)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, iif(?10 > 0, ?4, NULL))
     ON CONFLICT (account, conversation) DO UPDATE
     SET latest = max(latest, excluded.latest), active_at = excluded.active_at,
         received = received + excluded.received, answered = answered + excluded.answered,
         dropped = dropped + excluded.dropped, held = held + excluded.held,
-        pending = pending + excluded.pending, entries = entries + excluded.entries";
-/// The same columns as [`TALLY`], from the rows themselves. Repeated deliveries leave no row of their own.
+        pending = pending + excluded.pending, entries = entries + excluded.entries,
+        oldest = iif(entries > 0, oldest, excluded.oldest)";
+pub(super) const SESSION_SHORTEN: &str = "
+    UPDATE session
+    SET entries = entries - ?3,
+        oldest = (SELECT added_at FROM entry WHERE account = ?1 AND conversation = ?2 ORDER BY id LIMIT 1)
+    WHERE account = ?1 AND conversation = ?2";
+
+pub(super) const PRUNE_DEDUPE: &str = "
+    DELETE FROM dedupe WHERE (account, delivery) IN (
+        SELECT account, delivery FROM dedupe WHERE seen_at < ?1 ORDER BY seen_at, account, delivery LIMIT ?2)";
+pub(super) const PRUNABLE_MESSAGES: &str = "
+    SELECT settled.inbox, inbox.account, settled.dropped
+    FROM settled CROSS JOIN inbox ON inbox.id = settled.inbox
+    WHERE settled.settled_at < ?1 ORDER BY settled.settled_at, settled.inbox LIMIT ?2";
+pub(super) const PRUNE_TURN_INPUT: &str = "DELETE FROM turn_input WHERE inbox = ?1 RETURNING turn";
+pub(super) const OUTBOX_FORGET_TURN: &str = "UPDATE outbox SET turn = NULL WHERE turn = ?1";
+pub(super) const PRUNE_TURN: &str = "DELETE FROM turn WHERE id = ?1";
+pub(super) const PRUNE_SETTLED: &str = "DELETE FROM settled WHERE inbox = ?1";
+pub(super) const PRUNE_INBOX: &str = "DELETE FROM inbox WHERE id = ?1";
+pub(super) const PRUNE_OUTBOX: &str = "
+    DELETE FROM outbox WHERE id IN (
+        SELECT id FROM outbox
+        WHERE state NOT IN ('ready', 'sending', 'unknown') AND settled_at < ?1
+        ORDER BY settled_at, id LIMIT ?2)
+    RETURNING account, state";
+pub(super) const IDLE_SESSION: &str = "
+    SELECT account, conversation FROM session
+    WHERE pending = 0 AND held = 0 AND active_at < ?1 ORDER BY active_at, account, conversation LIMIT 1";
+pub(super) const PRUNE_ENTRIES: &str = "
+    DELETE FROM entry WHERE id IN (
+        SELECT id FROM entry WHERE account = ?1 AND conversation = ?2 ORDER BY id LIMIT ?3)";
+pub(super) const PRUNE_SESSION: &str = "DELETE FROM session WHERE account = ?1 AND conversation = ?2";
+pub(super) const LONG_SESSION: &str = "
+    SELECT account, conversation FROM session
+    WHERE entries > 50 AND oldest < ?1 ORDER BY oldest, account, conversation LIMIT 1";
+pub(super) const PRUNE_OLD_ENTRIES: &str = "
+    DELETE FROM entry WHERE id IN (
+        SELECT id FROM entry
+        WHERE account = ?1 AND conversation = ?2 AND added_at < ?5
+          AND id < (SELECT min(id) FROM (
+                        SELECT id FROM entry WHERE account = ?1 AND conversation = ?2 ORDER BY id DESC LIMIT ?4))
+        ORDER BY id LIMIT ?3)";
+/// The oldest by their numbers, whatever the clock says of them; never the last.
+pub(super) const PRUNE_BOOTS: &str = "
+    DELETE FROM boot WHERE started_at < ?1 AND id IN (
+        SELECT id FROM boot WHERE id < (SELECT max(id) FROM boot) ORDER BY id LIMIT ?2)";
+pub(super) const PRUNED_ADD: &str = "
+    INSERT INTO pruned (account, kind, reason, count) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (account, kind, reason) DO UPDATE SET count = count + excluded.count";
+pub(super) const FREE_PAGES: &str = "PRAGMA freelist_count";
+pub(super) const GIVE_PAGES_BACK: &str = "PRAGMA incremental_vacuum(128)";
+
+/// The same columns as [`TALLY`], from the rows themselves and what was pruned of them. Repeated deliveries leave no row
+/// of their own.
 pub(super) const RECOUNT: &str = "
-    SELECT account.name, counted.kind, counted.reason, counted.count
+    SELECT account.name, counted.kind, counted.reason, sum(counted.count)
     FROM account LEFT JOIN (
         SELECT account, 'received' AS kind, '' AS reason, count(*) AS count FROM inbox GROUP BY account
         UNION ALL
@@ -142,7 +195,10 @@ pub(super) const RECOUNT: &str = "
         FROM outbox WHERE state <> 'sent' GROUP BY account, kind
         UNION ALL
         SELECT account, kind, reason, count FROM tally WHERE kind = 'duplicates'
-    ) AS counted ON counted.account = account.id";
+        UNION ALL
+        SELECT account, kind, reason, count FROM pruned
+    ) AS counted ON counted.account = account.id
+    GROUP BY account.id, counted.kind, counted.reason";
 
 /// The columns of an inbox row in the order that `read::inbox_row` expects, with what became of the message.
 macro_rules! inbox_columns {
@@ -159,7 +215,7 @@ pub(super) const NEXT_PENDING: &str = concat!(
     inbox_columns!(),
     // The oldest of all, and then only if it is not held: nothing overtakes a message that waits to be judged.
     "WHERE pending.inbox = (
-         SELECT min(inbox) FROM pending
+         SELECT min(inbox) FROM pending INDEXED BY pending_conversation
          WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2)
      AND pending.held IS NULL"
 );
@@ -173,34 +229,38 @@ pub(super) const INPUTS: &str = concat!(
     "WHERE pending.inbox IN (SELECT inbox FROM turn_input WHERE turn = ?1) ORDER BY pending.inbox"
 );
 
-/// Ordered by the oldest pending message; what waits behind a held one is no work. The inputs of an interrupted turn are pending too.
+/// A conversation is found by its oldest message that is not held, in their order, so that a page of conversations
+/// costs a page. What waits behind a held message is no work; the inputs of an interrupted turn are pending too.
 macro_rules! work {
     ($condition:literal) => {
         concat!(
-            "SELECT account.name, pending.conversation
-             FROM pending JOIN account ON account.id = pending.account
-             WHERE pending.held IS NULL ",
+            "SELECT account.name, pending.conversation, pending.inbox
+             FROM pending NOT INDEXED CROSS JOIN account ON account.id = pending.account
+             WHERE pending.held IS NULL AND pending.inbox > ?1 ",
             $condition,
             " AND NOT EXISTS (
+                  SELECT 1 FROM pending AS older INDEXED BY pending_conversation
+                  WHERE older.account = pending.account AND older.conversation = pending.conversation
+                    AND older.inbox < pending.inbox AND older.held IS NULL)
+               AND NOT EXISTS (
                   SELECT 1 FROM turn
                   WHERE turn.account = pending.account AND turn.conversation = pending.conversation
                     AND turn.state IN ('running', 'interrupted') AND turn.state = 'running')
                AND (NOT EXISTS (
-                        SELECT 1 FROM pending AS older
+                        SELECT 1 FROM pending AS older INDEXED BY pending_conversation
                         WHERE older.account = pending.account AND older.conversation = pending.conversation
                           AND older.inbox < pending.inbox AND older.held IS NOT NULL)
                     OR EXISTS (
                         SELECT 1 FROM turn
                         WHERE turn.account = pending.account AND turn.conversation = pending.conversation
                           AND turn.state IN ('running', 'interrupted')))
-             GROUP BY pending.account, pending.conversation
-             ORDER BY min(pending.inbox)"
+             ORDER BY pending.inbox LIMIT ?2"
         )
     };
 }
 
 pub(super) const WORK_OF_ALL: &str = work!("");
-pub(super) const WORK_OF_ONE: &str = work!("AND pending.account = (SELECT id FROM account WHERE name = ?1)");
+pub(super) const WORK_OF_ONE: &str = work!("AND pending.account = (SELECT id FROM account WHERE name = ?3)");
 
 /// The columns of a turn in the order that `read::turn_row` expects.
 macro_rules! turn_columns {
@@ -221,9 +281,6 @@ pub(super) const TRANSCRIPT: &str = "
     SELECT role, text, added_at FROM (
         SELECT id, role, text, added_at FROM entry
         WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2
-          AND id > coalesce((
-              SELECT entry FROM reset
-              WHERE account = (SELECT id FROM account WHERE name = ?1) AND conversation = ?2), 0)
         ORDER BY id DESC LIMIT ?3)
     ORDER BY id";
 
@@ -316,6 +373,7 @@ pub(super) const FREQUENT: &[&str] = &[
     NEXT_PENDING,
     HELD,
     INPUTS,
+    WORK_OF_ALL,
     WORK_OF_ONE,
     ACTIVE_TURN,
     INTERRUPTED_TURNS,
@@ -324,4 +382,19 @@ pub(super) const FREQUENT: &[&str] = &[
     OUTBOX_HEADS,
     SESSION,
     INBOX_ROW,
+    PRUNE_DEDUPE,
+    PRUNABLE_MESSAGES,
+    PRUNE_TURN_INPUT,
+    OUTBOX_FORGET_TURN,
+    PRUNE_TURN,
+    PRUNE_SETTLED,
+    PRUNE_INBOX,
+    PRUNE_OUTBOX,
+    IDLE_SESSION,
+    PRUNE_ENTRIES,
+    PRUNE_SESSION,
+    LONG_SESSION,
+    PRUNE_OLD_ENTRIES,
+    PRUNE_BOOTS,
+    SESSION_SHORTEN,
 ];

@@ -6,6 +6,8 @@ mod operator;
 #[cfg(test)]
 mod outcomes;
 #[cfg(test)]
+mod pruning;
+#[cfg(test)]
 mod random;
 #[cfg(test)]
 mod script;

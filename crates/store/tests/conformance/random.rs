@@ -28,6 +28,8 @@ fn act() -> impl Strategy<Value = Act> {
     let back = || prop_oneof![4 => Just(0_u8), 2 => Just(1), 1 => 0_u8..5];
     let key = || 0_u8..24;
     let notice = || (conversation(), key());
+    // Now and then so many that a transcript is longer than what outlives its age.
+    let entries = prop_oneof![6 => 0_u8..4, 1 => Just(30)];
     let keys = prop_oneof![12 => prop::collection::vec(0_u8..60, 1..3), 1 => Just(vec![])];
     let backs = prop_oneof![12 => prop::collection::vec(back(), 1..3), 1 => Just(vec![])];
     prop_oneof![
@@ -42,7 +44,7 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(back, attempt, claim)| Act::ResumeTurn { back, attempt, claim }),
         2 => (back(), by(), any::<bool>())
             .prop_map(|(back, claim, counts)| Act::CountAttempt { back, claim, counts }),
-        7 => (back(), by(), 0_u8..4, prop::collection::vec(notice(), 0..3))
+        7 => (back(), by(), entries, prop::collection::vec(notice(), 0..3))
             .prop_map(|(back, claim, entries, replies)| Act::FinishTurn { back, claim, entries, replies }),
         2 => (prop::option::of(conversation()), 1_u8..=2)
             .prop_map(|(conversation, generation)| Act::InterruptTurns { conversation, generation }),
@@ -64,6 +66,8 @@ fn global() -> impl Strategy<Value = Act> {
         1 => (0_u8..3).prop_map(Act::BeginBoot),
         1 => (0_u8..3).prop_map(Act::EndBoot),
         4 => (0..ACCOUNTS).prop_map(Act::TakeOver),
+        4 => (0_u8..24, 0_u8..24, prop_oneof![1 => 0_u8..4, 2 => Just(200)])
+            .prop_map(|(age, dedupe_age, limit)| Act::Prune { age, dedupe_age, limit }),
     ]
 }
 
@@ -78,7 +82,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         24 => under(prop::collection::vec(act(), 1..2).boxed()),
         6 => under(prop::collection::vec(prop_oneof![6 => act().boxed(), 1 => global().boxed()], 0..4).boxed()),
-        3 => prop::collection::vec(prop_oneof![8 => global().boxed(), 1 => act().boxed()], 1..3)
+        5 => prop::collection::vec(prop_oneof![8 => global().boxed(), 1 => act().boxed()], 1..3)
             .prop_map(|ops| Step::Global { ops }),
         1 => Just(Step::Reopen),
         // Alone: a script names rows by what it has seen of them.
@@ -202,6 +206,7 @@ fn the_scripts_reach_every_outcome() {
         "EndBoot applied",
         "EndBoot conflict",
         "TakeOver applied",
+        "Prune applied",
         "Receive applied",
         "Receive duplicate",
         "SetCursor applied",

@@ -33,6 +33,7 @@ pub(crate) enum Act {
     BeginBoot(u8),
     EndBoot(u8),
     TakeOver(u8),
+    Prune { age: u8, dedupe_age: u8, limit: u8 },
     Receive { keys: Vec<u8>, conversation: u8, verdict: Verdict },
     SetCursor(u8),
     SaveIdentity(u8),
@@ -79,16 +80,18 @@ impl Made {
             let epoch = self.epochs.get(&number).copied().unwrap_or(0);
             Lease { account: self::account(number), epoch: Epoch::new(epoch) }
         });
-        let mut tx = Tx {
-            ops: acts.iter().map(|act| self.op(act, lease.as_ref())).collect(),
-            lease,
-            // Later than the step before, and not evenly so.
-            at: Timestamp::from_millis(1_000 * self.step + self.step % 7),
-        };
+        let mut tx =
+            Tx { ops: acts.iter().map(|act| self.op(act, lease.as_ref())).collect(), lease, at: self.ago(0) };
         if let Some(lease) = tx.lease.as_mut().filter(|_| stale) {
             lease.epoch = Epoch::new(lease.epoch.get() - 1);
         }
         tx
+    }
+
+    /// The time of the step so many steps ago: later than the step before it, and not evenly so.
+    fn ago(&self, steps: u8) -> Timestamp {
+        let step = self.step - i64::from(steps);
+        Timestamp::from_millis(1_000 * step + step % 7)
     }
 
     /// Takes note of what a transaction made.
@@ -147,6 +150,11 @@ impl Made {
             Act::BeginBoot(number) => Op::BeginBoot { boot: boot(*number), version: "0.1.0".to_owned() },
             Act::EndBoot(number) => Op::EndBoot { boot: boot(*number) },
             Act::TakeOver(number) => Op::TakeOver { account: account(*number) },
+            Act::Prune { age, dedupe_age, limit } => Op::Prune {
+                before: self.ago(*age),
+                dedupe_before: self.ago(*dedupe_age),
+                limit: (*limit).into(),
+            },
             Act::Receive { keys, conversation, verdict } => {
                 Op::Receive { message: message(keys, *conversation, *verdict) }
             }

@@ -6,7 +6,7 @@ use moorline_core::{AccountId, InboxId, OutboxId, TurnId};
 use moorline_store::{
     Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, Listed, OutboxFilter, OutboxRow,
     OutboxState, Page, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, Trace, Traced,
-    TurnRow, Work,
+    TurnRow, Waiting, Work,
 };
 
 use crate::script::{self, ACCOUNTS, CONVERSATIONS};
@@ -14,7 +14,9 @@ use crate::script::{self, ACCOUNTS, CONVERSATIONS};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Visible {
     pub(crate) counts: BTreeMap<AccountId, Counts>,
-    with_work: Vec<(AccountId, moorline_core::ConversationId)>,
+    with_work: Vec<Waiting>,
+    first_work: Vec<Waiting>,
+    later_work: Vec<Waiting>,
     accounts: Vec<OfAccount>,
     outbox: Vec<Option<OutboxRow>>,
     inbox: Vec<Option<InboxEntry>>,
@@ -34,7 +36,7 @@ pub(crate) struct Lists {
 
 #[derive(Debug, PartialEq, Eq)]
 struct OfAccount {
-    with_work: Vec<(AccountId, moorline_core::ConversationId)>,
+    with_work: Vec<Waiting>,
     interrupted: Vec<TurnRow>,
     held: Vec<InboxRow>,
     first_held: Vec<InboxRow>,
@@ -58,7 +60,7 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
             ));
         }
         accounts.push(OfAccount {
-            with_work: store.conversations_with_work(Some(&account)).await.unwrap(),
+            with_work: work(store, Some(&account), 0, 1_000).await,
             interrupted: store.interrupted_turns(&account).await.unwrap(),
             held: store.held(&account, 1_000).await.unwrap(),
             first_held: store.held(&account, 1).await.unwrap(),
@@ -86,13 +88,19 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
     }
     Visible {
         counts: store.counts().await.unwrap(),
-        with_work: store.conversations_with_work(None).await.unwrap(),
+        with_work: work(store, None, 0, 1_000).await,
+        first_work: work(store, None, 0, 1).await,
+        later_work: work(store, None, rows / 2, 1_000).await,
         accounts,
         outbox,
         inbox,
         traces,
         lists: if with_lists { lists(store).await } else { Lists::default() },
     }
+}
+
+async fn work(store: &dyn Store, account: Option<&AccountId>, after: i64, limit: u32) -> Vec<Waiting> {
+    store.conversations_with_work(account, InboxId::new(after), limit).await.unwrap()
 }
 
 async fn lists(store: &dyn Store) -> Lists {

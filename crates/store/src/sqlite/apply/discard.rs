@@ -20,15 +20,14 @@ impl Scope<'_> {
         self.discard(sql::DISCARD_PENDING, left)?;
         self.discard(sql::DISCARD_SETTLED, left)?;
         left -= self.discard(sql::DISCARD_INBOX, left)?;
-        for rest in
-            [sql::DISCARD_SESSIONS, sql::DISCARD_RESETS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES]
-        {
+        for rest in [sql::DISCARD_SESSIONS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES] {
             left -= self.discard(rest, left)?;
         }
         if left == 0 {
             return Ok(Outcome::Applied(1));
         }
         self.conn.run(sql::DISCARD_TALLY, [self.lease.account])?;
+        self.conn.run(sql::DISCARD_PRUNED, [self.lease.account])?;
         self.tally.forget(self.lease.account);
         self.sessions.forget(self.lease.account);
         Ok(Outcome::Applied(0))

@@ -66,15 +66,15 @@ impl Scope<'_> {
     pub(super) fn reset_session(&mut self, conversation: &ConversationId) -> Step {
         let conversation = conversation.as_str();
         let key = params![self.lease.account, conversation];
-        let entries: Option<i64> = self.conn.find(sql::SESSION_ENTRIES, key, |row| row.get(0))?;
-        if entries.is_none() && self.conn.find(sql::CONVERSATION_KNOWN, key, |_| Ok(()))?.is_none() {
+        let known = self.conn.find(sql::SESSION_EMPTY, key, |_| Ok(()))?.is_some();
+        if !known && self.conn.find(sql::CONVERSATION_KNOWN, key, |_| Ok(()))?.is_none() {
             return Err(Stop::Not(Outcome::Conflict));
         }
+        self.conn.run(sql::TRANSCRIPT_RESET, key)?;
         let row = params![self.lease.account, conversation, self.at.as_millis()];
-        self.conn.run(sql::TRANSCRIPT_RESET, row)?;
         let turn: Option<i64> = self.conn.find(sql::TURN_RESET, row, |row| row.get(0))?;
-        // With what this transaction added before it.
-        self.session(conversation).entries = -entries.unwrap_or(0);
+        // What this transaction added before it is gone too.
+        self.session(conversation).entries = 0;
         if let Some(turn) = turn {
             self.settle_inputs(TurnId::new(turn), conversation, Some(DropReason::SessionReset))?;
         }

@@ -83,7 +83,7 @@ fn large() -> Connection {
                 'k' || id, iif(id % 50000 = 9, 'dead', 'sent'), 0, 0
          FROM inbox;
          INSERT INTO session
-         SELECT account, conversation, max(id), 0, count(*), count(*), 0, 0, 0, 0 FROM inbox GROUP BY 1, 2;",
+         SELECT account, conversation, max(id), 0, count(*), count(*), 0, 0, 0, 0, NULL FROM inbox GROUP BY 1, 2;",
     )
     .unwrap();
     conn

@@ -11,15 +11,6 @@ UPDATE outbox SET doubted = 1 WHERE state = 'dead' AND attempts > 1;
 ALTER TABLE turn ADD COLUMN interrupted_at INTEGER;
 ALTER TABLE turn ADD COLUMN resumed_at INTEGER;
 
--- Up to which entry a transcript is forgotten.
-CREATE TABLE reset (
-    account      INTEGER NOT NULL REFERENCES account (id),
-    conversation TEXT    NOT NULL,
-    entry        INTEGER NOT NULL,
-    reset_at     INTEGER NOT NULL,
-    PRIMARY KEY (account, conversation)
-) STRICT, WITHOUT ROWID;
-
 -- What a message was held for, once it is judged.
 CREATE TABLE judged (
     inbox     INTEGER PRIMARY KEY REFERENCES inbox (id) ON DELETE CASCADE,

@@ -107,6 +107,44 @@ fn the_third_version_doubts_old_dead_letters_with_several_attempts() {
     assert_eq!(doubted, [false, true, false]);
 }
 
+/// A database of an earlier version keeps its transcripts; what was given up in it has its time from now on.
+#[test]
+fn the_fourth_version_knows_since_when_everything_is_over() {
+    let conn = Connection::open_in_memory().unwrap();
+    conn.pragma_update(None, "foreign_keys", true).unwrap();
+    migrate(&conn, Path::new(":memory:"), &MIGRATIONS[..1]).unwrap();
+    conn.execute_batch(
+        "INSERT INTO account (id, name, epoch, updated_at) VALUES (1, 'feishu:main', 1, 0);
+         INSERT INTO inbox VALUES (1, 1, 'oc_1', 'e', NULL, 'c', 'direct', '', '', '', NULL, 1, zeroblob(9));
+         INSERT INTO settled VALUES (1, NULL, 90);
+         INSERT INTO turn VALUES (1, 1, 'oc_1', 'done', 1, 1, 1, 0, 90);
+         INSERT INTO turn_input VALUES (1, 1);
+         INSERT INTO entry VALUES (7, 1, 'oc_1', 1, 'user', 'a', 80), (8, 1, 'oc_1', 1, 'agent', 'b', 90);
+         INSERT INTO outbox (account, conversation, turn, outbound, idempotency_key, state, not_before, created_at, sent_at)
+         VALUES (1, 'oc_1', 1, '', 'a', 'sent', 0, 0, 95), (1, 'oc_1', 1, '', 'b', 'dead', 0, 0, NULL),
+                (1, 'oc_1', 1, '', 'c', 'ready', 0, 0, NULL);",
+    )
+    .unwrap();
+    for step in &MIGRATIONS[1..4] {
+        conn.execute_batch(step).unwrap();
+    }
+    let numbers = |sql: &str| -> Vec<Option<i64>> {
+        let mut statement = conn.prepare(sql).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(numbers("SELECT id FROM entry"), [Some(7), Some(8)]);
+    assert_eq!(numbers("SELECT oldest FROM session"), [Some(80)]);
+    let settled = numbers("SELECT settled_at FROM outbox ORDER BY id");
+    assert_eq!((settled[0], settled[2]), (Some(95), None));
+    assert!(settled[1] > Some(1_700_000_000_000), "{settled:?}");
+    conn.execute_batch("INSERT INTO entry VALUES (NULL, 1, 'oc_1', 99, 'user', 'c', 99)").unwrap();
+    assert_eq!(
+        numbers("SELECT max(id) FROM entry"),
+        [Some(9)],
+        "a number is given out again, or a turn is missed"
+    );
+}
+
 /// F-074: damage is reported, not served; and only an unclean stop costs the check.
 #[test]
 fn damage_is_found_after_an_unclean_stop() {

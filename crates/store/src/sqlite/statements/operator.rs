@@ -9,10 +9,11 @@ pub(in crate::sqlite) const JUDGED_INSERT: &str =
 pub(in crate::sqlite) const OUTBOX_STATE: &str = "SELECT state FROM outbox WHERE id = ?1 AND account = ?2";
 pub(in crate::sqlite) const OUTBOX_RETRY: &str = "
     UPDATE outbox
-    SET state = iif(state = 'dead', iif(doubted, 'unknown', 'ready'), state), not_before = ?2, retried_at = ?2
+    SET state = iif(state = 'dead', iif(doubted, 'unknown', 'ready'), state), not_before = ?2, retried_at = ?2,
+        settled_at = NULL
     WHERE id = ?1";
 pub(in crate::sqlite) const OUTBOX_DISCARD: &str =
-    "UPDATE outbox SET state = 'discarded', ended_at = ?2 WHERE id = ?1";
+    "UPDATE outbox SET state = 'discarded', ended_at = ?2, settled_at = ?2 WHERE id = ?1";
 
 pub(in crate::sqlite) const TURNS_PARKED_LAST: &str = "
     SELECT id FROM turn
@@ -27,11 +28,9 @@ pub(in crate::sqlite) const TURN_RESET: &str = "
     WHERE account = ?1 AND conversation = ?2 AND state IN ('running', 'interrupted')
     RETURNING id";
 pub(in crate::sqlite) const TRANSCRIPT_RESET: &str = "
-    INSERT INTO reset (account, conversation, entry, reset_at)
-    SELECT ?1, ?2, coalesce(max(id), 0), ?3 FROM entry WHERE account = ?1 AND conversation = ?2
-    ON CONFLICT (account, conversation) DO UPDATE SET entry = excluded.entry, reset_at = excluded.reset_at";
-pub(in crate::sqlite) const SESSION_ENTRIES: &str =
-    "SELECT entries FROM session WHERE account = ?1 AND conversation = ?2";
+    DELETE FROM entry WHERE account = ?1 AND conversation = ?2";
+pub(in crate::sqlite) const SESSION_EMPTY: &str = "
+    UPDATE session SET entries = 0, oldest = NULL WHERE account = ?1 AND conversation = ?2 RETURNING 1";
 pub(in crate::sqlite) const CONVERSATION_KNOWN: &str =
     "SELECT 1 FROM inbox WHERE account = ?1 AND conversation = ?2 LIMIT 1";
 
@@ -45,9 +44,6 @@ pub(in crate::sqlite) const DISCARD_ENTRIES: &str = "
 pub(in crate::sqlite) const DISCARD_SESSIONS: &str = "
     DELETE FROM session WHERE account = ?1
         AND conversation IN (SELECT conversation FROM session WHERE account = ?1 ORDER BY conversation LIMIT ?2)";
-pub(in crate::sqlite) const DISCARD_RESETS: &str = "
-    DELETE FROM reset WHERE account = ?1
-        AND conversation IN (SELECT conversation FROM reset WHERE account = ?1 ORDER BY conversation LIMIT ?2)";
 pub(in crate::sqlite) const DISCARD_CURSORS: &str = "
     DELETE FROM cursor WHERE account = ?1
         AND kind IN (SELECT kind FROM cursor WHERE account = ?1 ORDER BY kind LIMIT ?2)";
@@ -55,6 +51,7 @@ pub(in crate::sqlite) const DISCARD_IDENTITIES: &str = "
     DELETE FROM identity WHERE account = ?1
         AND fingerprint IN (SELECT fingerprint FROM identity WHERE account = ?1 ORDER BY fingerprint LIMIT ?2)";
 pub(in crate::sqlite) const DISCARD_TALLY: &str = "DELETE FROM tally WHERE account = ?1";
+pub(in crate::sqlite) const DISCARD_PRUNED: &str = "DELETE FROM pruned WHERE account = ?1";
 
 /// The first rows of an account in a table with numbers.
 macro_rules! first_of {
@@ -119,12 +116,11 @@ pub(in crate::sqlite) const OPERATOR: &[&str] = &[
     SETTLED_REOPEN,
     TURN_RESET,
     TRANSCRIPT_RESET,
-    SESSION_ENTRIES,
+    SESSION_EMPTY,
     CONVERSATION_KNOWN,
     DISCARD_DEDUPE,
     DISCARD_ENTRIES,
     DISCARD_SESSIONS,
-    DISCARD_RESETS,
     DISCARD_CURSORS,
     DISCARD_IDENTITIES,
     DISCARD_TALLY,
