@@ -16,6 +16,7 @@ mod failure_modes;
 mod faults;
 mod long;
 mod operator;
+mod found;
 mod panics;
 mod refusals;
 mod regression;

@@ -68,6 +68,7 @@ impl Checkers {
     /// # Errors
     /// What is wrong.
     pub fn process_gone(&mut self, stage: &Stage) -> Result<(), String> {
+        self.statuses.resumed(stage, &stage.agent.taken_up())?;
         self.statuses.process_gone(stage);
         self.ledgers.look(stage)?;
         conserved(stage)
