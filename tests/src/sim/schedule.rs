@@ -109,7 +109,7 @@ fn draw_faults(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -
         kinds.iter().map(|kind| if rng.u8(0..3) == 0 { 0 } else { kind.weight * rng.u32(1..=4) }).collect();
     let total: u32 = weights.iter().sum();
     let mut drawn = Vec::new();
-    for _ in 0..rng.u32(60..=160) {
+    for _ in 0..rng.u32(50..=130) {
         let mut at = rng.u32(0..total.max(1));
         let chosen = kinds.iter().zip(&weights).find(|(_, weight)| {
             let here = at < **weight;
@@ -133,7 +133,7 @@ fn draw_talk(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -> 
     let mut talk = Vec::new();
     let span = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
     let mut sends = 0;
-    for _ in 0..rng.u32(80..=220) {
+    for _ in 0..rng.u32(40..=120) {
         let at = Duration::from_millis(rng.u64(0..span));
         let account = rng.usize(0..accounts);
         let user = rng.usize(0..users);
