@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use moorline_core::AccountState;
+use moorline_simulator::feishu::{Answer, Fault, Lost, Push, Times};
+use moorline_store::{Listing, OutboxFilter, Page};
 use moorline_tests::{Setup, World, in_virtual_time};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -22,5 +24,54 @@ fn an_account_that_comes_back_stopped_says_that_it_is_stopped_f101() {
         world.handle.start(&world.id(1)).await.unwrap();
         world.all_ready(SECOND).await;
         world.check().await;
+    });
+}
+
+/// The hold limit is a day, and was told by the wall clock: a step of a day dropped what had waited for a minute.
+#[test]
+fn a_step_of_the_wall_clock_drops_nothing_that_is_held_f089() {
+    in_virtual_time(async {
+        let world = World::prepare(Setup::default(), |simulator, apps| {
+            let down = Fault::BotInfo(Answer::Status(503));
+            simulator.set_fault(&apps[0].app_id, down, Times::UntilCleared).unwrap();
+        })
+        .await;
+        world.all_ready(5 * SECOND).await;
+        let push = Push::group("oc_group", "ou_bob", "are you there?").mentioning_bot();
+        world.simulator.push(world.app(0), push).unwrap();
+        tokio::time::sleep(60 * SECOND).await;
+        world.clock.step(86_400_000);
+        tokio::time::sleep(1_200 * SECOND).await;
+        let counts = world.handle.account(&world.id(0)).await.unwrap().counts;
+        assert_eq!((counts.held.get("identity"), counts.dropped.len()), (Some(&1), 0));
+        world.simulator.clear_faults(world.app(0)).unwrap();
+        let answered = |w: &World| w.simulator.read_ledger(|ledger| ledger.visible().len() == 1);
+        world.until("answered", 65 * SECOND, answered).await;
+        world.check().await;
+    });
+}
+
+/// How old a key is was told by the wall clock too. Set back, a row was repeated after its key had lapsed and not
+/// marked; set forward, it was marked although the platform still knew its key.
+#[test]
+fn the_age_of_a_key_is_told_by_the_clock_that_nobody_sets_f059_f089() {
+    in_virtual_time(async {
+        for (step_s, lost_for_min, marked) in [(-3_600, 62, true), (3_600, 10, false)] {
+            let world = World::start(Setup::default()).await;
+            world.settled().await;
+            let lost = Fault::LoseSendAnswer(Lost::Reset);
+            world.simulator.set_fault(world.app(0), lost, Times::UntilCleared).unwrap();
+            world.say(0, "alice", "hello");
+            tokio::time::sleep(60 * SECOND).await;
+            world.clock.step(step_s * 1_000);
+            tokio::time::sleep(60 * SECOND * lost_for_min).await;
+            world.simulator.clear_faults(world.app(0)).unwrap();
+            tokio::time::sleep(120 * SECOND).await;
+            let page = Page { before: None, limit: 10 };
+            let rows = world.store.outbox(&OutboxFilter::default(), page).await.unwrap().rows;
+            let marks: Vec<bool> = rows.iter().map(|row| row.possibly_repeated).collect();
+            assert_eq!(marks, [marked], "the wall clock was moved by {step_s} s");
+            world.check().await;
+        }
     });
 }

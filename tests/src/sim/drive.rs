@@ -48,8 +48,13 @@ pub struct Stage {
     pub book: Book,
     /// Since when there is a process, or none.
     pub since: Duration,
-    /// Seconds by which the wall clock was moved so far, all jumps added without their signs.
-    pub jumped: u64,
+    /// How long the machine slept; the platform did not.
+    pub slept: Duration,
+    /// Whether a life began after the wall clock had been set by an hour or more: it knows of earlier ones only what
+    /// the wall clock says.
+    pub misled: bool,
+    /// The wall clock was set by an hour or more.
+    set_far: bool,
     /// When the process last did not run for a while.
     pub frozen: Option<Duration>,
     schedule: Schedule,
@@ -166,7 +171,9 @@ impl Stage {
             agent,
             book: Book::default(),
             since: Duration::ZERO,
-            jumped: 0,
+            slept: Duration::ZERO,
+            misled: false,
+            set_far: false,
             frozen: None,
             accounts: vec![AccountFile::default(); schedule.accounts],
             schedule,
@@ -411,6 +418,7 @@ impl Stage {
                 }
             }
             Act::Panic { actor } => {
+                self.misled |= self.set_far;
                 if self.panic(&actor) {
                     self.strike(kind);
                 }
@@ -433,7 +441,12 @@ impl Stage {
             Act::Operator { account, command } => self.command(kind, account, command),
             Act::Clock { seconds } => {
                 self.world.clock.step(seconds * 1_000);
-                self.jumped += seconds.unsigned_abs();
+                self.set_far |= seconds.unsigned_abs() >= 3_600;
+                self.strike(kind);
+            }
+            Act::Sleep(span) => {
+                self.world.sleep_machine(span);
+                self.slept += span;
                 self.strike(kind);
             }
             Act::Freeze(span) => {
@@ -503,7 +516,10 @@ impl Stage {
     async fn boot(&mut self) {
         self.boot_at = None;
         match self.world.try_boot().await {
-            Ok(()) => self.since = self.now(),
+            Ok(()) => {
+                self.misled |= self.set_far;
+                self.since = self.now();
+            }
             // Whoever starts processes tries again.
             Err(_) => {
                 self.store.crash();
@@ -515,6 +531,7 @@ impl Stage {
     // === Configuration and commands ===
 
     fn reload(&mut self, kind: &str, edit: Edit) {
+        self.misled |= self.set_far;
         match edit {
             Edit::Nothing => {}
             Edit::Deny(n) => self.accounts[n].denied = true,
@@ -566,6 +583,7 @@ impl Stage {
     }
 
     fn command(&mut self, kind: &str, account: usize, command: Command) {
+        self.misled |= self.set_far && command != Command::Probe;
         if !self.world.is_up() {
             return;
         }

@@ -44,6 +44,8 @@ pub enum Act {
     Operator { account: usize, command: Command },
     /// The wall clock jumps by so many seconds.
     Clock { seconds: i64 },
+    /// The machine sleeps for so long: its timers know nothing of it.
+    Sleep(Duration),
     /// Nothing of the process runs for so long.
     Freeze(Duration),
     /// The store gets this mood.
@@ -480,6 +482,7 @@ fn process(all: &mut Vec<Kind>) {
         let seconds = d.one_of(&[-86_400, -3_600, 3_600, 86_400]);
         vec![(secs(0), Act::Clock { seconds })]
     });
+    kind(all, "asleep", 3, |d| vec![(secs(0), Act::Sleep(d.secs(6, 3_000)))]);
     kind(all, "frozen", 3, |d| vec![(secs(0), Act::Freeze(d.secs(6, 600)))]);
     for (name, weight, pick) in moods() {
         kind(all, name, weight, move |d| {

@@ -54,11 +54,10 @@ fn messages_of_ours(
             OutboxState::Sent | OutboxState::Dead => {}
             _ => return Err(format!("liveness: {row:?} is not settled")),
         }
-        if copies.len() > 1 && !row.possibly_repeated {
+        if copies.len() > 1 && !row.possibly_repeated && !stage.misled {
             return Err(format!("once (G4): {} copies of {row:?} are visible, and it is not marked", copies.len()));
         }
-        let age = stage.now() + Duration::from_secs(stage.jumped);
-        if row.possibly_repeated && age < KEY_WINDOW {
+        if row.possibly_repeated && !stage.misled && stage.now() + stage.slept < KEY_WINDOW {
             return Err(format!("marks (G4): {row:?} is marked as possibly repeated within its key's window"));
         }
         if let Some(shown) = shown
@@ -133,6 +132,8 @@ fn messages_of_users(stage: &Stage, rows: &[OutboxRow]) -> Result<(), String> {
             (InboxState::Dropped(reason), audience) => {
                 let reason = reason.as_str();
                 let right = match audience {
+                    // Held for a day, as far as the life that judged it could know.
+                    Audience::Bystander | Audience::Mention if reason == "identity_unknown" => stage.misled,
                     Audience::Bystander => reason == "not_mentioned",
                     Audience::Mention => reason == "turn_parked",
                     Audience::Direct => matches!(reason, "turn_parked" | "direct_denied"),
