@@ -1,10 +1,13 @@
 //! Defects that fault schedules found (docs/simulation.md): each test is named after its cause.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::AccountState;
-use moorline_simulator::feishu::{Answer, Fault, Lost, Push, Times};
-use moorline_store::{Listing, OutboxFilter, Page};
+use moorline_simulator::feishu::{Answer, Fault, Lost, Push, Redelivery, Times};
+use moorline_store::{Listing, OutboxFilter, Page, SqliteStore};
+use moorline_tests::sim::store::{Mood, Moody};
+use moorline_tests::world::Parts;
 use moorline_tests::{Setup, World, in_virtual_time};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,5 +76,31 @@ fn the_age_of_a_key_is_told_by_the_clock_that_nobody_sets_f059_f089() {
             assert_eq!(marks, [marked], "the wall clock was moved by {step_s} s");
             world.check().await;
         }
+    });
+}
+
+/// The connection that had handed it to the store was gone when it was stored, and the next one was ready before: the
+/// look for lost hints came too early, and nothing ever woke the conversation.
+#[test]
+fn a_message_stored_after_its_connection_has_ended_and_the_next_is_ready_is_answered_f046() {
+    in_virtual_time(async {
+        let inner = Arc::new(SqliteStore::inline(None).unwrap());
+        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
+        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
+        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let world = World::assemble(Setup::default(), parts, |simulator, _| {
+            simulator.set_redelivery(Redelivery { ladder: Vec::new(), ..Redelivery::default() });
+        })
+        .await;
+        world.settled().await;
+        store.set(Mood::Slow(Duration::from_millis(1_500)));
+        world.say(0, "alice", "just in time");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.handle.restart(&world.id(0)).await.unwrap();
+        tokio::time::sleep(SECOND).await;
+        assert_eq!(world.status(0).state, AccountState::Ready, "before it is stored");
+        store.clear();
+        world.until("answered", 20 * SECOND, |w| w.copies("alice", "just in time") == 1).await;
+        world.check().await;
     });
 }

@@ -145,7 +145,17 @@ impl Conversations {
     /// Wakes every conversation with work, of one account or of all: nothing that was pending when a hint was lost
     /// stays pending.
     fn look(&mut self, account: Option<AccountId>, ctx: &mut Context<Self>) {
-        let looking = self.services.store.conversations_with_work(account.as_ref());
+        let services = Rc::clone(&self.services);
+        let of = account.clone();
+        let looking = async move {
+            if let Some(account) = of.as_ref().and_then(|id| services.accounts.get(id)) {
+                // What the connection before handed to the store may still be on its way to it, and nobody is left to
+                // say so: the look comes after it.
+                let nothing = Tx::under(&account.lease, services.clock.wall(), []);
+                services.store.commit(nothing).await?;
+            }
+            services.store.conversations_with_work(of.as_ref()).await
+        };
         ctx.spawn(actix::fut::wrap_future(looking).map(move |found, this: &mut Self, ctx| match found {
             Ok(found) => found.into_iter().for_each(|key| this.wake(key, ctx)),
             Err(error) => {
