@@ -42,6 +42,10 @@ fn main() -> ExitCode {
     }
     let Some(request) = Request::read(&arguments) else { return ExitCode::SUCCESS };
     crew::keep_drills_quiet();
+    if let Ok(filter) = std::env::var("MOORLINE_SIM_LOG") {
+        // What the runtime says, for looking closely at one seed; its time is virtual, so none is shown.
+        tracing_subscriber::fmt().with_env_filter(filter).without_time().with_ansi(false).init();
+    }
     run(&request)
 }
 

@@ -100,7 +100,12 @@ impl Checkers {
             return Ok(false);
         }
         let waited = (stage.now() - calm.since).as_secs();
-        Err(format!("liveness: after {waited} s of calm: {}\n{}", wrong.join("; "), stage.world.describe()))
+        Err(format!(
+            "liveness: after {waited} s of calm: {}\n{}{}",
+            wrong.join("; "),
+            ledgers::unfinished(stage),
+            stage.world.describe()
+        ))
     }
 
     /// At the end, when all is well: what became of everything.

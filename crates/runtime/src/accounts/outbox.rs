@@ -54,6 +54,8 @@ struct Attempted {
     wait: Option<(Duration, bool)>,
     /// The pause that the platform's pace asks of the conversation.
     pause: Duration,
+    /// The row needs no attempt any more.
+    settled: bool,
 }
 
 /// Sends one account's messages.
@@ -216,12 +218,12 @@ impl Outbox {
         });
         ctx.spawn(sending.map(move |attempted: Attempted, this: &mut Self, ctx| {
             this.busy.remove(&conversation);
-            match attempted.wait {
-                Some((wait, told)) => {
-                    let until = this.services.clock.now() + wait;
-                    this.waits.insert(id, Wait { until, told });
-                }
-                None => drop(this.first_tried.remove(&id)),
+            if let Some((wait, told)) = attempted.wait {
+                let until = this.services.clock.now() + wait;
+                this.waits.insert(id, Wait { until, told });
+            }
+            if attempted.settled {
+                this.first_tried.remove(&id);
             }
             let pause = attempted.pause;
             if !pause.is_zero() {
@@ -266,16 +268,17 @@ async fn deliver(
     claim: Claim,
     possibly_repeated: bool,
 ) -> Attempted {
-    let over = |wait| Attempted { wait, pause: Duration::ZERO };
+    let over = |wait: Option<_>| Attempted { wait, pause: Duration::ZERO, settled: wait.is_none() };
+    let not_claimed = || Attempted { wait: None, pause: STORE_RETRY, settled: false };
     let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
     let claiming = Op::ClaimSend { outbox: row.id, claim, possibly_repeated };
     match services.store.commit(under(claiming)).await {
         Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
         // Somebody settled or claimed it meanwhile, or the account is another process's now.
-        Ok(_) => return Attempted { wait: None, pause: STORE_RETRY },
+        Ok(_) => return not_claimed(),
         Err(error) => {
             tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
-            return Attempted { wait: None, pause: STORE_RETRY };
+            return not_claimed();
         }
     }
     let began = services.clock.now();
@@ -306,7 +309,8 @@ async fn deliver(
     }
     services.board.update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
     let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
-    Attempted { wait: None, pause: pace.saturating_sub(services.clock.now() - began) }
+    let pause = pace.saturating_sub(services.clock.now() - began);
+    Attempted { wait: None, pause, settled: true }
 }
 
 /// What an answer of the platform means for the row.

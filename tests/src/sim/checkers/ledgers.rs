@@ -2,10 +2,11 @@
 //! for, twice, out of order, or in the wrong place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use moorline_core::{InboxId, MessageId};
 use moorline_simulator::feishu::Visible;
-use moorline_store::{InboxFilter, Listing as _, Page};
+use moorline_store::{InboxFilter, Listing as _, Page, SessionFilter};
 
 use super::super::book::{self, About, Audience};
 use super::super::drive::Stage;
@@ -215,6 +216,24 @@ pub(super) fn not_settled(stage: &Stage) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// The conversations that have something to do, and the actors there are for conversations.
+pub(super) fn unfinished(stage: &Stage) -> String {
+    let mut text = String::new();
+    let page = Page { before: None, limit: 500 };
+    let sessions = now(stage.world.store.sessions(&SessionFilter::default(), page));
+    for session in sessions.map(|listed| listed.rows).unwrap_or_default() {
+        if session.pending > 0 || session.held > 0 || session.turn.is_some() {
+            let _ = writeln!(text, "{session:?}");
+        }
+    }
+    for node in stage.world.handle.tree() {
+        if node.path.starts_with("runtime/conversations") {
+            let _ = writeln!(text, "{node:?}");
+        }
+    }
+    text
 }
 
 /// The number in `feishu:a3`.
