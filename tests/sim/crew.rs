@@ -1,7 +1,7 @@
 //! As many threads as there are cores, each running one schedule after the other.
 
-use std::collections::hash_map::RandomState;
 use std::collections::BTreeMap;
+use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -77,7 +77,14 @@ fn caught(seed: u64) -> Outcome {
         let what = what.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let what = format!("the harness panicked: {}", what.unwrap_or_default());
         let failure = Failure { at: Duration::ZERO, what, story: Vec::new() };
-        Outcome { seed, ran: Duration::ZERO, messages: 0, struck: BTreeMap::new(), trace: 0, failure: Some(failure) }
+        Outcome {
+            seed,
+            ran: Duration::ZERO,
+            messages: 0,
+            struck: BTreeMap::new(),
+            trace: 0,
+            failure: Some(failure),
+        }
     })
 }
 

@@ -3,7 +3,11 @@
 //! `MOORLINE_SIM_SEEDS` or `--seeds` says how many, `MOORLINE_SIM_SEED` or `--seed` where to begin; without a
 //! beginning one is drawn. A seed that fails prints its story and joins the corpus.
 
-#![allow(clippy::print_stdout, clippy::disallowed_macros, reason = "a test program reports on standard output")]
+#![allow(
+    clippy::print_stdout,
+    clippy::disallowed_macros,
+    reason = "a test program reports on standard output"
+)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness reports by panicking")]
 
 mod corpus;
@@ -89,7 +93,8 @@ impl Request {
     /// `None` when a filter of the test runner leaves us out.
     fn read(arguments: &[String]) -> Option<Self> {
         let value = |flag: &str, variable: &str| {
-            let given = arguments.iter().position(|a| a == flag).and_then(|at| arguments.get(at + 1).cloned());
+            let given =
+                arguments.iter().position(|a| a == flag).and_then(|at| arguments.get(at + 1).cloned());
             given.or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
         };
         let seed = value("--seed", "MOORLINE_SIM_SEED").map(|text| number(&text));

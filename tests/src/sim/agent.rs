@@ -147,8 +147,9 @@ impl Agent for Unsteady {
                 notes.interrupted.borrow_mut().push(account);
             }
             let kind = notes.draw();
-            let (blink, thought) =
-                notes.with_rng(|rng| (Duration::from_millis(rng.u64(0..400)), Duration::from_millis(rng.u64(1_000..9_000))));
+            let (blink, thought) = notes.with_rng(|rng| {
+                (Duration::from_millis(rng.u64(0..400)), Duration::from_millis(rng.u64(1_000..9_000)))
+            });
             match kind {
                 Some("agent: slow") => tokio::time::sleep(thought).await,
                 Some("agent: hangs") => {
@@ -211,7 +212,8 @@ impl Notes {
         let count = running.entry(key.clone()).or_default();
         *count += 1;
         if *count > 1 {
-            let wrong = format!("{count} agents at once on {} of account {}, one for message {number}", key.1, key.0);
+            let wrong =
+                format!("{count} agents at once on {} of account {}, one for message {number}", key.1, key.0);
             self.wrong.borrow_mut().push(wrong);
         }
         drop(running);

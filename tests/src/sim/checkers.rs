@@ -36,12 +36,7 @@ impl Checkers {
     #[must_use]
     pub fn new(stage: &Stage) -> Self {
         let accounts = stage.schedule().accounts;
-        Self {
-            ledgers: Ledgers::new(accounts),
-            statuses: Statuses::new(accounts),
-            looks: 0,
-            calm: None,
-        }
+        Self { ledgers: Ledgers::new(accounts), statuses: Statuses::new(accounts), looks: 0, calm: None }
     }
 
     /// Once a virtual second.
@@ -128,7 +123,8 @@ fn conserved(stage: &Stage) -> Result<(), String> {
         return Err(format!("conservation: the counters say {counts:?}, the rows {rows:?}"));
     }
     for (id, c) in &counts {
-        let outcomes = c.answered + c.pending + c.dropped.values().sum::<u64>() + c.held.values().sum::<u64>();
+        let outcomes =
+            c.answered + c.pending + c.dropped.values().sum::<u64>() + c.held.values().sum::<u64>();
         if c.received != outcomes {
             return Err(format!("conservation: {id}: {c:?}"));
         }

@@ -100,7 +100,8 @@ pub async fn run(schedule: Schedule) -> Outcome {
     let mut stage = Stage::set_up(schedule).await;
     let mut checkers = Checkers::new(&stage);
     let result = stage.play(&mut checkers).await;
-    let failure = result.err().map(|what| Failure { at: stage.now(), what, story: std::mem::take(&mut stage.story) });
+    let failure =
+        result.err().map(|what| Failure { at: stage.now(), what, story: std::mem::take(&mut stage.story) });
     stage.gather();
     let ledger = stage.world.simulator.ledger();
     serde_json::to_string(&ledger).unwrap_or_default().hash(&mut stage.trace);
@@ -211,7 +212,12 @@ impl Stage {
         let mut talk: VecDeque<_> = std::mem::take(&mut self.schedule.talk).into();
         let mut look = LOOK_EVERY;
         while self.now() < self.schedule.length {
-            let due = [faults.front().map(|(at, ..)| *at), talk.front().map(|(at, _)| *at), self.boot_at, Some(look)];
+            let due = [
+                faults.front().map(|(at, ..)| *at),
+                talk.front().map(|(at, _)| *at),
+                self.boot_at,
+                Some(look),
+            ];
             let next = due.into_iter().flatten().min().unwrap_or(look);
             self.pass_until(next).await;
             let now = self.now();
@@ -280,12 +286,22 @@ impl Stage {
                     push = push.in_thread(thread.clone());
                 }
                 let audience = if mention { Audience::Mention } else { Audience::Bystander };
-                self.push(account, if mention { push.mentioning_bot() } else { push }, thread, audience, long);
+                self.push(
+                    account,
+                    if mention { push.mentioning_bot() } else { push },
+                    thread,
+                    audience,
+                    long,
+                );
             }
             Talk::Shared { account } => {
                 let apps: Vec<_> = self.world.apps.iter().map(|app| app.app_id.clone()).collect();
                 let number = self.book.said.len();
-                let push = Push::group(shared_chat().as_str(), "ou_somebody", book::question(number + account, false));
+                let push = Push::group(
+                    shared_chat().as_str(),
+                    "ou_somebody",
+                    book::question(number + account, false),
+                );
                 let push = push.mentioning(Mention::Bot(apps[account].clone()));
                 let pushed = self.world.simulator.push_to(&apps, push).unwrap();
                 for (n, pushed) in pushed.into_iter().enumerate() {
@@ -311,14 +327,7 @@ impl Stage {
         self.push(account, push, None, Audience::Direct, long);
     }
 
-    fn push(
-        &mut self,
-        account: usize,
-        push: Push,
-        thread: Option<String>,
-        audience: Audience,
-        long: bool,
-    ) {
+    fn push(&mut self, account: usize, push: Push, thread: Option<String>, audience: Audience, long: bool) {
         let chat = push.chat_id.clone();
         let app = self.world.app(account).clone();
         let pushed = self.world.simulator.push(&app, push).unwrap();
@@ -493,7 +502,8 @@ impl Stage {
                     nodes.iter().filter(|node| node.path.starts_with("runtime/conversations/"));
                 // One that works, if any does.
                 let busy = conversations.clone().find(|node| node.in_flight > 0);
-                busy.or_else(|| conversations.next()).is_some_and(|node| drills.inject(&node.path, Drill::Panic))
+                busy.or_else(|| conversations.next())
+                    .is_some_and(|node| drills.inject(&node.path, Drill::Panic))
             }
         }
     }

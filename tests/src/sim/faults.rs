@@ -277,7 +277,9 @@ fn connection(all: &mut Vec<Kind>) {
         Fault::PongPayload(d.one_of(&["", "pong", "[]", "{\"PingInterval\":"]).to_owned())
     });
     fault(all, "pong: odd configuration", Lure::None, 4, |d| Fault::PongConfig(shape(d)));
-    for code in [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999] {
+    for code in
+        [1000, 1001, 1002, 1003, 1005, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4999]
+    {
         kind(all, format!("close {code}"), 2, move |d| {
             let cut = Cut::Close { code, reason: "drill".to_owned() };
             vec![(secs(0), Act::Cut { account: d.account, cut })]
@@ -322,10 +324,9 @@ fn frames(all: &mut Vec<Kind>) {
 fn events(all: &mut Vec<Kind>) {
     fault(all, "event: twice", Lure::Message, 6, |_| Fault::Duplicate);
     fault(all, "event: again although acknowledged", Lure::Message, 6, |_| Fault::RedeliverAcked);
-    kind(all, "event: again under another id", 6, |d| {
-        vec![(secs(0), Act::PushAgain { account: d.account })]
-    });
-    let split = |parts, order: &[usize], missing| Fault::Split(Split { parts, order: order.to_vec(), missing });
+    kind(all, "event: again under another id", 6, |d| vec![(secs(0), Act::PushAgain { account: d.account })]);
+    let split =
+        |parts, order: &[usize], missing| Fault::Split(Split { parts, order: order.to_vec(), missing });
     fault(all, "event: in parts, out of order", Lure::Message, 6, move |d| {
         let order = d.one_of(&[[2, 0, 1], [2, 1, 0], [1, 0, 2], [0, 2, 1]]);
         split(3, &order, None)
@@ -334,7 +335,8 @@ fn events(all: &mut Vec<Kind>) {
     fault(all, "event: a part twice", Lure::Message, 4, move |_| split(3, &[0, 1, 1, 2, 0], None));
     fault(all, "event: parts disagree", Lure::Message, 3, |_| Fault::SplitSumChanges(3));
     fault(all, "event: unknown fields", Lure::Message, 6, |_| Fault::UnknownFields);
-    for (name, echo) in [("same id", Echo::SameId), ("new id", Echo::NewId), ("to other bots", Echo::Others)] {
+    for (name, echo) in [("same id", Echo::SameId), ("new id", Echo::NewId), ("to other bots", Echo::Others)]
+    {
         fault(all, &format!("echo: {name}"), Lure::Message, 3, move |_| Fault::Echo(echo));
     }
 }
@@ -398,14 +400,20 @@ fn sends(all: &mut Vec<Kind>) {
     answers("rejected", 1, |d| Code { status: 400, code: d.one_of(&[230_001, 230_028]) });
     answers("still on its way", 3, |_| Code { status: 400, code: 230_049 });
     answers("not permitted", 1, |d| Code { status: 400, code: d.one_of(&[230_006, 230_027]) });
-    answers("internal error", 3, |_| Refusal { status: 400, code: 230_001, msg: "internal error".to_owned() });
+    answers("internal error", 3, |_| Refusal {
+        status: 400,
+        code: 230_001,
+        msg: "internal error".to_owned(),
+    });
     answers("unknown code", 4, |_| Code { status: 400, code: 299_999 });
     answers("late", 4, |d| Delay(d.one_of(&[secs(2), secs(8), secs(14)])));
     fault(all, "send: answer lost", Lure::Message, 4, |d| {
         Fault::LoseSendAnswer(d.one_of(&[Lost::Hang, Lost::Reset]))
     });
     fault(all, "send: slow", Lure::Message, 4, |d| Fault::SlowSend(d.one_of(&[secs(3), secs(14), secs(40)])));
-    fault(all, "send: scope missing", Lure::Message, 1, |_| Fault::MissingScopes(vec!["im:message".to_owned()]));
+    fault(all, "send: scope missing", Lure::Message, 1, |_| {
+        Fault::MissingScopes(vec!["im:message".to_owned()])
+    });
     kind(all, "send: one chat refused", 12, |d| {
         let chat_id: ChatId = direct_chat(d.rng.usize(0..d.users), d.account);
         let code = d.one_of(&[230_018, 230_035, 230_038, 230_053]);
@@ -497,7 +505,9 @@ type PickMood = fn(&mut Draw<'_>) -> Mood;
 
 fn moods() -> [(&'static str, u32, PickMood); 6] {
     [
-        ("store: slow", 4, |d| Mood::Slow(d.one_of(&[millis(20), millis(300), millis(1_500), millis(2_600), secs(9)]))),
+        ("store: slow", 4, |d| {
+            Mood::Slow(d.one_of(&[millis(20), millis(300), millis(1_500), millis(2_600), secs(9)]))
+        }),
         ("store: full", 4, |_| Mood::Full),
         ("store: refuses", 4, |d| Mood::Refuse(d.rng.u32(1..8))),
         ("store: refuses reads", 4, |d| Mood::RefuseReads(d.rng.u32(1..8))),

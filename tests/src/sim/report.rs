@@ -102,7 +102,8 @@ impl Outcome {
     #[must_use]
     pub fn tell(&self) -> String {
         let Some(failure) = &self.failure else { return String::new() };
-        let mut text = format!("seed 0x{:016x} failed at {}: {}\n", self.seed, clock(failure.at), failure.what);
+        let mut text =
+            format!("seed 0x{:016x} failed at {}: {}\n", self.seed, clock(failure.at), failure.what);
         for line in &failure.story {
             let _ = writeln!(text, "    {line}");
         }

@@ -103,7 +103,12 @@ pub fn shared_chat() -> ChatId {
 }
 
 /// Each kind has odds of its own in each schedule, and about every third none at all.
-fn draw_faults(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -> Vec<(Duration, String, Act)> {
+fn draw_faults(
+    rng: &mut Rng,
+    accounts: usize,
+    users: usize,
+    length: Duration,
+) -> Vec<(Duration, String, Act)> {
     let kinds = vocabulary();
     let weights: Vec<u32> =
         kinds.iter().map(|kind| if rng.u8(0..3) == 0 { 0 } else { kind.weight * rng.u32(1..=4) }).collect();
@@ -151,7 +156,9 @@ fn draw_talk(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -> 
                 for n in 0..rng.u32(3..12) {
                     let at = at + Duration::from_millis(rng.u64(0..40)) * n;
                     let one = match group {
-                        Some(group) => Talk::Group { account, group, mention: true, thread: None, long: false },
+                        Some(group) => {
+                            Talk::Group { account, group, mention: true, thread: None, long: false }
+                        }
                         None => Talk::Direct { account, user, long: false },
                     };
                     talk.push((at, one));

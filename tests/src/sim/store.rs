@@ -217,8 +217,10 @@ impl State {
 impl Store for Moody {
     fn commit(&self, tx: Tx) -> BoxFuture<'static, Result<Vec<Outcome>, StoreError>> {
         let store = self.clone();
-        async move { store.put(tx).await.unwrap_or_else(|_| Err(StoreError::Failed("the writer died".to_owned()))) }
-            .boxed()
+        async move {
+            store.put(tx).await.unwrap_or_else(|_| Err(StoreError::Failed("the writer died".to_owned())))
+        }
+        .boxed()
     }
 
     fn next_work(

@@ -205,11 +205,7 @@ impl Began {
 }
 
 /// One commit of verdicts; `true` when there may be more to judge.
-async fn judge_batch(
-    services: Rc<Services>,
-    account: Rc<Account>,
-    began: Began,
-) -> Result<bool, StoreError> {
+async fn judge_batch(services: Rc<Services>, account: Rc<Account>, began: Began) -> Result<bool, StoreError> {
     let us = services.board.own_id(&account.id);
     let treatment = account.treatment();
     let now = services.clock.wall();

@@ -99,7 +99,10 @@ impl Ledgers {
                     continue;
                 };
                 if let Some(first) = self.stored.insert((account, message.clone()), row.id) {
-                    return Err(format!("once (G2): message {message} is stored as {first} and as {}", row.id));
+                    return Err(format!(
+                        "once (G2): message {message} is stored as {first} and as {}",
+                        row.id
+                    ));
                 }
             }
             match listed.next {
@@ -131,7 +134,9 @@ impl Ledgers {
                     continue;
                 };
                 if !self.stored.contains_key(&(account, message.clone())) {
-                    return Err(format!("no loss (G1): {message} of account {account} was acknowledged and is not stored"));
+                    return Err(format!(
+                        "no loss (G1): {message} of account {account} was acknowledged and is not stored"
+                    ));
                 }
             }
             Ok(())
@@ -174,7 +179,13 @@ impl Ledgers {
         }
     }
 
-    fn answered(&mut self, stage: &Stage, number: usize, account: usize, visible: &Visible) -> Result<(), String> {
+    fn answered(
+        &mut self,
+        stage: &Stage,
+        number: usize,
+        account: usize,
+        visible: &Visible,
+    ) -> Result<(), String> {
         let Some(said) = stage.book.said.get(number) else {
             return Err(format!("nobody asked for {:?}", visible.text));
         };

@@ -77,7 +77,9 @@ impl Statuses {
     pub(super) fn resumed(&self, stage: &Stage, taken_up: &[usize]) -> Result<(), String> {
         for &n in taken_up {
             if self.accounts.get(n).is_some_and(|seen| pings(stage, n) == seen.pings_at_start) {
-                return Err(format!("G9: a turn of account {n} was taken up, and its channel has not been ready"));
+                return Err(format!(
+                    "G9: a turn of account {n} was taken up, and its channel has not been ready"
+                ));
             }
         }
         Ok(())
@@ -188,7 +190,9 @@ impl Seen {
             return Err(format!("honest status (F-101): account {n} says ready, and has no socket"));
         }
         if self.half_open.is_some_and(|since| now - since > HALF_OPEN) {
-            return Err(format!("honest status (F-019): account {n} says ready, and its socket is half-open for long"));
+            return Err(format!(
+                "honest status (F-019): account {n} says ready, and its socket is half-open for long"
+            ));
         }
         self.was_ready |= ready;
         Ok(())

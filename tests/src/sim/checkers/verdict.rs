@@ -55,10 +55,15 @@ fn messages_of_ours(
             _ => return Err(format!("liveness: {row:?} is not settled")),
         }
         if copies.len() > 1 && !row.possibly_repeated && !stage.misled {
-            return Err(format!("once (G4): {} copies of {row:?} are visible, and it is not marked", copies.len()));
+            return Err(format!(
+                "once (G4): {} copies of {row:?} are visible, and it is not marked",
+                copies.len()
+            ));
         }
         if row.possibly_repeated && !stage.misled && stage.now() + stage.slept < KEY_WINDOW {
-            return Err(format!("marks (G4): {row:?} is marked as possibly repeated within its key's window"));
+            return Err(format!(
+                "marks (G4): {row:?} is marked as possibly repeated within its key's window"
+            ));
         }
         if let Some(shown) = shown
             && shown.chat != row.outbound.route.chat
@@ -93,7 +98,12 @@ fn whole(stage: &Stage, parts: &[(&OutboxRow, Option<&Visible>)]) -> Result<(), 
     if book::dense(&text) == book::dense(&right) {
         Ok(())
     } else {
-        Err(format!("whole answers: message {number} is answered in {} parts with {} bytes, not {}", parts.len(), text.len(), right.len()))
+        Err(format!(
+            "whole answers: message {number} is answered in {} parts with {} bytes, not {}",
+            parts.len(),
+            text.len(),
+            right.len()
+        ))
     }
 }
 
