@@ -7,6 +7,7 @@ pub mod lagging;
 pub mod logs;
 pub mod model;
 pub mod process;
+pub mod sim;
 pub mod syncs;
 pub mod world;
 

@@ -11,7 +11,9 @@ use moorline_channel::{Factory, Plan};
 use moorline_config::{AGENT_KINDS, Account, Config, Source, load};
 use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, ConversationId, Monotonic, Timestamp};
 use moorline_feishu::Feishu;
-use moorline_runtime::{AccountStatus, Applied, Handle, Options, ReloadError, Runtime};
+use moorline_runtime::{
+    AccountStatus, Applied, Handle, Options, OwnAgents, ReloadError, Runtime, StartError,
+};
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
 use moorline_store::{InboxFilter, LONGEST_PAGE, Listing, Page, Scope, SqliteStore, Store};
@@ -99,6 +101,17 @@ impl Default for Setup {
     }
 }
 
+/// What a test may put in the place of the usual parts.
+#[derive(Default)]
+pub struct Parts {
+    /// The store the runtime works with, when that is not the world's own: something in front of it.
+    pub front: Option<Arc<dyn Store>>,
+    /// The world's own store, when it exists already.
+    pub store: Option<Arc<SqliteStore>>,
+    /// Agents instead of the configured ones.
+    pub agents: OwnAgents,
+}
+
 /// A runtime that talks to a simulated platform.
 pub struct World {
     /// The platform.
@@ -113,6 +126,8 @@ pub struct World {
     pub lag: Arc<Lagging>,
     /// The runtime's clock.
     pub clock: Arc<VirtualClock>,
+    front: Arc<dyn Store>,
+    agents: OwnAgents,
     setup: Setup,
     config: Config,
     runtime: Option<Runtime>,
@@ -128,6 +143,11 @@ impl World {
 
     /// As [`World::start`], with faults set on the platform before the first connection.
     pub async fn prepare(setup: Setup, arrange: impl FnOnce(&Simulator, &[App])) -> Self {
+        Self::assemble(setup, Parts::default(), arrange).await
+    }
+
+    /// As [`World::prepare`], of other parts than the usual.
+    pub async fn assemble(setup: Setup, parts: Parts, arrange: impl FnOnce(&Simulator, &[App])) -> Self {
         let simulator = Simulator::new(setup.seed);
         let apps: Vec<App> = (0..setup.accounts)
             .map(|n| {
@@ -138,10 +158,12 @@ impl World {
             .collect();
         arrange(&simulator, &apps);
         let config = configuration(&setup, &apps);
-        let store = Arc::new(SqliteStore::inline(None).unwrap());
+        let store = parts.store.unwrap_or_else(|| Arc::new(SqliteStore::inline(None).unwrap()));
         let lag = Arc::new(Lagging::new(Arc::clone(&store)));
-        let clock = VirtualClock::start();
-        let runtime = boot(&setup, &config, &simulator, &lag, &clock, 1).await;
+        let front = parts.front.unwrap_or_else(|| Arc::clone(&lag) as Arc<dyn Store>);
+        let (clock, agents) = (VirtualClock::start(), parts.agents);
+        let runtime = Runtime::start(options(&setup, &config, &simulator, &front, &clock, &agents, 1));
+        let runtime = runtime.await.unwrap();
         let handle = runtime.handle();
         let started = Instant::now();
         Self {
@@ -151,6 +173,8 @@ impl World {
             store,
             lag,
             clock,
+            front,
+            agents,
             setup,
             config,
             runtime: Some(runtime),
@@ -173,12 +197,31 @@ impl World {
     }
 
     /// Starts the next process on the same store.
+    ///
+    /// # Panics
+    /// When it does not start.
     pub async fn boot(&mut self) {
+        self.try_boot().await.unwrap();
+    }
+
+    /// The same, for a process that may not start.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn try_boot(&mut self) -> Result<(), StartError> {
         self.boots += 1;
+        let Self { config, simulator, front, clock, agents, setup, .. } = &*self;
         let runtime =
-            boot(&self.setup, &self.config, &self.simulator, &self.lag, &self.clock, self.boots).await;
+            Runtime::start(options(setup, config, simulator, front, clock, agents, self.boots)).await?;
         self.handle = runtime.handle();
         self.runtime = Some(runtime);
+        Ok(())
+    }
+
+    /// Whether there is a process.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.runtime.is_some()
     }
 
     /// Applies what this edit makes of the configuration, as a reload does.
@@ -186,10 +229,20 @@ impl World {
     /// # Errors
     /// When it could not be applied.
     pub async fn reload(&mut self, edit: impl FnOnce(&mut Config)) -> Result<Applied, ReloadError> {
-        edit(&mut self.config);
-        let (handle, config) = (self.handle.clone(), self.config.clone());
+        let mut config = self.config();
+        edit(&mut config);
+        self.begin_reload(config).await
+    }
+
+    /// Makes this the configuration of the next process, and of this one when the future has resolved.
+    pub fn begin_reload(
+        &mut self,
+        config: Config,
+    ) -> impl Future<Output = Result<Applied, ReloadError>> + use<> {
+        self.config = config.clone();
+        let handle = self.handle.clone();
         let plans = plans(&config);
-        handle.apply(config, plans).await
+        async move { handle.apply(config, plans).await }
     }
 
     /// Adds an app to the platform and its account to a configuration, without reloading it.
@@ -387,22 +440,23 @@ fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
     config.accounts.iter().map(plan).collect()
 }
 
-async fn boot(
+fn options(
     setup: &Setup,
     config: &Config,
     simulator: &Simulator,
-    store: &Arc<Lagging>,
+    store: &Arc<dyn Store>,
     clock: &Arc<VirtualClock>,
+    agents: &OwnAgents,
     boots: u32,
-) -> Runtime {
-    let plans = plans(config);
+) -> Options {
     let seed = setup.seed;
     let mut network = moorline_simulator::memory::network(simulator);
     network.http = setup.model.beside(network.http);
-    let options = Options {
+    Options {
         config: config.clone(),
-        plans,
-        store: Arc::clone(store) as Arc<dyn Store>,
+        plans: plans(config),
+        agents: agents.clone(),
+        store: Arc::clone(store),
         network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{seed}-{boots}")),
@@ -410,6 +464,5 @@ async fn boot(
         version: "test",
         config_file: None,
         children: Vec::new(),
-    };
-    Runtime::start(options).await.unwrap()
+    }
 }

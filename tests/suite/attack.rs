@@ -220,6 +220,7 @@ impl Rig {
         let runtime = Runtime::start(Options {
             config,
             plans,
+            agents: BTreeMap::new(),
             store: Arc::clone(&store) as Arc<dyn Store>,
             network: moorline_simulator::memory::network(&simulator),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,

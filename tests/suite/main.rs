@@ -14,6 +14,7 @@ mod doctor;
 mod durability;
 mod failure_modes;
 mod faults;
+mod found;
 mod long;
 mod operator;
 mod panics;

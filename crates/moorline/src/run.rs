@@ -1,5 +1,6 @@
 //! The daemon: lock, bind, open, start, wait, drain.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +82,7 @@ pub fn serve(
         let runtime = Runtime::start(Options {
             config,
             plans,
+            agents: BTreeMap::new(),
             store: Arc::clone(&store) as Arc<dyn Store>,
             network: transport.network(),
             clock,

@@ -21,10 +21,15 @@ use gate::{Entry, Gate};
 
 pub(crate) use gate::Place;
 
+/// Agents of the program's own, by the names of the configured ones in whose place they answer.
+pub type OwnAgents = BTreeMap<String, Rc<dyn Agent>>;
+
 /// The agents of one configuration, by name.
 #[derive(Default)]
 pub(crate) struct Agents {
     by_name: BTreeMap<String, Rc<Backend>>,
+    /// They stay through every reload.
+    own: Rc<OwnAgents>,
 }
 
 /// One agent, for as long as its configuration stays the same.
@@ -53,6 +58,11 @@ struct Waiting<'a> {
 }
 
 impl Agents {
+    /// None yet, and these instead of configured ones.
+    pub(crate) fn with_own(own: OwnAgents) -> Self {
+        Self { by_name: BTreeMap::new(), own: Rc::new(own) }
+    }
+
     /// The agents of a configuration. Those that are the same in the one before it are kept, with what is known of
     /// them.
     pub(crate) fn new(
@@ -63,9 +73,16 @@ impl Agents {
     ) -> Self {
         let backend = |(name, agent): (&String, &moorline_config::Agent)| {
             let kept = before.get(name).filter(|backend| backend.kind == agent.kind);
-            (name.clone(), kept.unwrap_or_else(|| Rc::new(Backend::new(name, &agent.kind, network, now))))
+            (
+                name.clone(),
+                kept.unwrap_or_else(|| {
+                    let own = before.own.get(name).cloned();
+                    let answering = own.unwrap_or_else(|| build(&agent.kind, network));
+                    Rc::new(Backend::new(name, &agent.kind, answering, now))
+                }),
+            )
         };
-        Self { by_name: configured.iter().map(backend).collect() }
+        Self { by_name: configured.iter().map(backend).collect(), own: Rc::clone(&before.own) }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Rc<Backend>> {
@@ -99,11 +116,11 @@ fn build(kind: &AgentKind, network: &Network) -> Rc<dyn Agent> {
 }
 
 impl Backend {
-    fn new(name: &str, kind: &AgentKind, network: &Network, now: Timestamp) -> Self {
+    fn new(name: &str, kind: &AgentKind, agent: Rc<dyn Agent>, now: Timestamp) -> Self {
         Self {
             name: name.to_owned(),
             kind: kind.clone(),
-            agent: build(kind, network),
+            agent,
             gate: RefCell::default(),
             status: AgentStatus::new(kind.as_str(), now),
             moved: Notify::new(),

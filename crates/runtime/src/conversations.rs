@@ -167,7 +167,19 @@ impl Conversations {
 
     /// A page of them, and then the next, as long as there is room (G12).
     fn look_after(&mut self, account: Option<AccountId>, after: InboxId, ctx: &mut Context<Self>) {
-        let looking = self.services.store.conversations_with_work(account.as_ref(), after, PAGE);
+        let services = Rc::clone(&self.services);
+        let of = account.clone();
+        let looking = async move {
+            let first_page = after == InboxId::default();
+            if let Some(account) = of.as_ref().filter(|_| first_page).and_then(|id| services.accounts.get(id))
+            {
+                // What the connection before handed to the store may still be on its way to it, and nobody is left to
+                // say so: the look comes after it.
+                let nothing = Tx::under(&account.lease, services.clock.wall(), []);
+                services.store.commit(nothing).await?;
+            }
+            services.store.conversations_with_work(of.as_ref(), after, PAGE).await
+        };
         ctx.spawn(actix::fut::wrap_future(looking).map(move |found, this: &mut Self, ctx| match found {
             Ok(found) => this.wake_page(account, after, found, ctx),
             Err(error) => {

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_core::{Monotonic, TokenBucket};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 /// Connects to one host: this many at once, then one every [`CONNECT_INTERVAL`] (design §4, F-099).
 const CONNECT_BURST: u32 = 50;
@@ -26,14 +27,15 @@ struct Host {
     connects: TokenBucket,
     /// Calls nobody waits for: the identity probes of accounts that start together.
     probes: TokenBucket,
-    /// Counts connections that became ready.
-    successes: watch::Sender<u64>,
+    /// Strikes when a connection became ready. Whoever waits is told in the order of asking, which a `watch` would not
+    /// do, and a seed would not repeat a run.
+    success: Arc<Notify>,
 }
 
 impl Host {
     fn new() -> Self {
         let bucket = TokenBucket::new(CONNECT_BURST, CONNECT_INTERVAL);
-        Self { connects: bucket.clone(), probes: bucket, successes: watch::Sender::new(0) }
+        Self { connects: bucket.clone(), probes: bucket, success: Arc::default() }
     }
 }
 
@@ -51,25 +53,19 @@ impl Hosts {
 
     /// A connection to `host` became ready: whoever waits to try again there may do so now.
     pub(crate) fn succeeded(&self, host: &str) {
-        self.with(host, |host| host.successes.send_modify(|n| *n += 1));
+        self.with(host, |host| host.success.notify_waiters());
     }
 
     /// Resolves at the next success on `host` after this call.
     pub(crate) fn next_success(&self, host: &str) -> impl Future<Output = ()> + use<> {
-        let mut successes = self.with(host, |host| host.successes.subscribe());
-        async move {
-            successes.mark_unchanged();
-            if successes.changed().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }
+        self.with(host, |host| Arc::clone(&host.success).notified_owned())
     }
 
     fn with<R>(&self, name: &str, act: impl FnOnce(&mut Host) -> R) -> R {
         let mut by_name = self.by_name.borrow_mut();
         if by_name.len() >= HOSTS && !by_name.contains_key(name) {
             // Somebody waits for what becomes of the others.
-            by_name.retain(|_, host| host.successes.receiver_count() > 0);
+            by_name.retain(|_, host| Arc::strong_count(&host.success) > 1);
         }
         act(by_name.entry(name.to_owned()).or_insert_with(Host::new))
     }

@@ -23,6 +23,7 @@ mod storage;
 mod verdicts;
 
 pub use accounts::Applied;
+pub use agents::OwnAgents;
 pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus, TokenState, TokenStatus};
 pub use doctor::{Finding, FindingKind, Report, Severity};
 pub use exit::ExitReason;

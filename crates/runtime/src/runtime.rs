@@ -13,7 +13,7 @@ use moorline_store::{Op, Outcome, Store, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
 
 use crate::accounts::{Accounts, Drain};
-use crate::agents::Agents;
+use crate::agents::{Agents, OwnAgents};
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
@@ -44,6 +44,8 @@ pub struct Options {
     pub config: Config,
     /// The plan of each configured account, made by its channel's factory.
     pub plans: BTreeMap<AccountId, Arc<dyn Plan>>,
+    /// Agents of the program's own, each in the place of the configured one of its name.
+    pub agents: OwnAgents,
     /// The store, open.
     pub store: Arc<dyn Store>,
     /// The network.
@@ -88,13 +90,24 @@ impl Runtime {
     /// # Errors
     /// When the store refuses, or an account has no plan.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { config, plans, store, network, clock, boot, seed, version, config_file, children } =
-            options;
+        let Options {
+            config,
+            plans,
+            agents,
+            store,
+            network,
+            clock,
+            boot,
+            seed,
+            version,
+            config_file,
+            children,
+        } = options;
         let started_at = clock.wall();
         let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
         let tree = Tree::new(Arc::clone(&clock), seed);
         let board = Board::default();
-        let settings = Settings::new(config, &Agents::default(), &network, started_at);
+        let settings = Settings::new(config, &Agents::with_own(agents), &network, started_at);
         board.set_agents(settings.agents.statuses());
         let services = Rc::new(Services {
             boot: boot.clone(),

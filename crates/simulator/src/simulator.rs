@@ -200,6 +200,14 @@ impl Simulator {
         self.with(|platform, _| platform.clear_faults(app))
     }
 
+    /// Which faults have struck the app so far, and how often each: one that is set and never met is not among them.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn struck(&self, app: &AppId) -> Result<Vec<(Fault, u64)>, UnknownApp> {
+        self.with(|platform, _| platform.struck(app))
+    }
+
     /// Ends all open connections of the app like this, and says how many there were.
     ///
     /// # Errors
@@ -310,6 +318,7 @@ impl Simulator {
                 }
             };
             tokio::select! {
+                biased;
                 () = wait => {}
                 changed = alarm.changed() => if changed.is_err() { return },
             }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use actix::dev::ToEnvelope;
 use actix::{Actor, Addr, Handler, MailboxError, Message};
 use moorline_core::Generation;
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Names a child across its lives, and across those of its supervisors. Made unbound by whoever wires the tree and
 /// bound by handing it to exactly one [`ChildSpec`](crate::ChildSpec).
@@ -15,7 +16,14 @@ use tokio::sync::watch;
 /// It points at an actor from the end of that actor's `started()` until the generation ends, and at nothing during a
 /// restart delay: a sender learns at once that the child is down instead of waiting in a mailbox (F-024).
 pub struct ActorRef<A: Actor> {
-    live: Arc<watch::Sender<Live<A>>>,
+    shared: Arc<Shared<A>>,
+}
+
+/// Whoever waits is told in the order of asking. A `watch` would tell them in random order, and a seed would not repeat
+/// a run.
+struct Shared<A: Actor> {
+    live: Mutex<Live<A>>,
+    changed: Notify,
 }
 
 /// The life a reference points at; none while the child is down.
@@ -24,17 +32,17 @@ type Live<A> = Option<(Generation, Addr<A>)>;
 impl<A: Actor> ActorRef<A> {
     /// A reference to nothing yet.
     pub fn new() -> Self {
-        Self { live: Arc::new(watch::Sender::new(None)) }
+        Self { shared: Arc::new(Shared { live: Mutex::new(None), changed: Notify::new() }) }
     }
 
     /// The live actor, if any. Fenced: this address stays closed for ever once its generation has ended.
     pub fn addr(&self) -> Option<Addr<A>> {
-        self.live.borrow().as_ref().map(|(_, addr)| addr.clone())
+        self.shared.live.lock().as_ref().map(|(_, addr)| addr.clone())
     }
 
     /// The live generation, if any.
     pub fn generation(&self) -> Option<Generation> {
-        self.live.borrow().as_ref().map(|(generation, _)| *generation)
+        self.shared.live.lock().as_ref().map(|(generation, _)| *generation)
     }
 
     /// Checked delivery: waits for room in the mailbox and for the answer. The future borrows nothing.
@@ -85,42 +93,40 @@ impl<A: Actor> ActorRef<A> {
     where
         F: Fn(Generation) -> bool,
     {
-        // The future owns a sender too, so that the watch cannot close under it.
-        let live = Arc::clone(&self.live);
+        let shared = Arc::clone(&self.shared);
         async move {
-            let mut lives = live.subscribe();
             loop {
-                if let Some((generation, addr)) = lives.borrow_and_update().as_ref()
+                // Asked for before the look, so that no change falls between the two.
+                let changed = shared.changed.notified();
+                if let Some((generation, addr)) = shared.live.lock().as_ref()
                     && wanted(*generation)
                 {
                     return (*generation, addr.clone());
                 }
-                if lives.changed().await.is_err() {
-                    std::future::pending::<()>().await;
-                }
+                changed.await;
             }
         }
     }
 
     pub(crate) fn publish(&self, generation: Generation, addr: Addr<A>) {
-        self.live.send_replace(Some((generation, addr)));
+        // The address before is dropped outside the lock: it may be the last one, and what it runs is foreign code.
+        let before = self.shared.live.lock().replace((generation, addr));
+        drop(before);
+        self.shared.changed.notify_waiters();
     }
 
     /// Clears the reference, unless a later generation is there already.
     pub(crate) fn retire(&self, generation: Generation) {
-        self.live.send_if_modified(|live| {
-            let mine = live.as_ref().is_some_and(|(published, _)| *published == generation);
-            if mine {
-                *live = None;
-            }
-            mine
-        });
+        let mut live = self.shared.live.lock();
+        let mine = live.take_if(|(published, _)| *published == generation);
+        drop(live);
+        drop(mine);
     }
 }
 
 impl<A: Actor> Clone for ActorRef<A> {
     fn clone(&self) -> Self {
-        Self { live: Arc::clone(&self.live) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 

@@ -86,6 +86,13 @@ impl Handler<Apply> for Accounts {
                     None => {
                         let Some(epoch) = epochs.get(&configured.id) else { continue };
                         services.board.add(&configured.id, services.clock.wall());
+                        if services.stopped.borrow().contains(&configured.id) {
+                            // An operator stopped it before it went, and nobody has started it since.
+                            let now = services.clock.wall();
+                            services
+                                .board
+                                .update(&configured.id, |status| status.enter(AccountState::Stopped, now));
+                        }
                         services.accounts.insert(Rc::new(Account::new(
                             configured,
                             plan,

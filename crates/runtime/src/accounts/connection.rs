@@ -236,6 +236,7 @@ impl Connection {
         let spread = Duration::from_secs(1).mul_f64(self.services.random.unit());
         let waiting = actix::fut::wrap_future(async move {
             tokio::select! {
+                biased;
                 () = waiting => false,
                 () = async { recovered.await; tokio::time::sleep(spread).await }, if shared_fate => true,
             }

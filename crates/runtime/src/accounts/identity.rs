@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountState, DropReason, Failure, Identity, IdentityState};
+use moorline_core::{AccountState, DropReason, Failure, Identity, IdentityState, Monotonic, Timestamp};
 use moorline_store::{InboxRow, Op, StoreError, StoredIdentity, Tx, Verdict};
 use moorline_supervision::Env;
 
@@ -48,10 +48,19 @@ pub(crate) struct IdentityProbe {
     timer: Option<SpawnHandle>,
     judging: bool,
     judge_again: bool,
+    began: Began,
+}
+
+/// When this life began. What passes of it is told by the clock that no step of the wall clock moves (F-089).
+#[derive(Debug, Clone, Copy)]
+struct Began {
+    at: Monotonic,
+    wall: Timestamp,
 }
 
 impl IdentityProbe {
     pub(crate) fn new(services: Rc<Services>, account: Rc<Account>, env: Env) -> Self {
+        let began = Began { at: services.clock.with_sleep(), wall: services.clock.wall() };
         Self {
             services,
             account,
@@ -62,6 +71,7 @@ impl IdentityProbe {
             timer: None,
             judging: false,
             judge_again: false,
+            began,
         }
     }
 
@@ -168,7 +178,7 @@ impl IdentityProbe {
             return;
         }
         self.judging = true;
-        let judging = judge_batch(Rc::clone(&self.services), Rc::clone(&self.account));
+        let judging = judge_batch(Rc::clone(&self.services), Rc::clone(&self.account), self.began);
         ctx.spawn(actix::fut::wrap_future(judging).map(|result, this: &mut Self, ctx| {
             this.judging = false;
             match result {
@@ -186,15 +196,24 @@ impl IdentityProbe {
     }
 }
 
+impl Began {
+    /// How long a message has waited: by the wall clock, but no longer than this life and what there was before it.
+    fn waited(self, services: &Services, since: Timestamp) -> Duration {
+        let lived = services.clock.with_sleep() - self.at;
+        services.clock.wall().since(since).min(self.wall.since(since) + lived)
+    }
+}
+
 /// One commit of verdicts; `true` when there may be more to judge.
-async fn judge_batch(services: Rc<Services>, account: Rc<Account>) -> Result<bool, StoreError> {
+async fn judge_batch(services: Rc<Services>, account: Rc<Account>, began: Began) -> Result<bool, StoreError> {
     let us = services.board.own_id(&account.id);
     let treatment = account.treatment();
     let now = services.clock.wall();
     let rows = services.store.held(&account.id, JUDGE_BATCH).await?;
     let full = rows.len() == JUDGE_BATCH as usize;
+    let limit = services.settings().limits.hold_limit;
     let verdict = |row: &InboxRow, facts: Option<&Facts>| match facts {
-        _ if us.is_none() && now.since(row.received_at) >= services.settings().limits.hold_limit => {
+        _ if us.is_none() && began.waited(&services, row.received_at) >= limit => {
             Verdict::Drop(DropReason::IdentityUnknown)
         }
         Some(facts) => access::judge(&treatment.access, us.as_ref(), facts),

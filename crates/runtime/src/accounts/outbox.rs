@@ -58,6 +58,8 @@ struct Attempted {
     wait: Option<(Duration, bool)>,
     /// The pause that the platform's pace asks of the conversation.
     pause: Duration,
+    /// The row needs no attempt any more.
+    settled: bool,
 }
 
 /// Sends one account's messages.
@@ -75,6 +77,8 @@ pub(crate) struct Outbox {
     look_again: bool,
     /// When rows that were tried may be tried again, on the clock that no step of the wall clock moves (F-089).
     waits: BTreeMap<OutboxId, Wait>,
+    /// When this life first tried a row that is not settled, sleep included: from then on its key counts.
+    first_tried: BTreeMap<OutboxId, Monotonic>,
     timer: Option<SpawnHandle>,
 }
 
@@ -90,6 +94,7 @@ impl Outbox {
             looking: false,
             look_again: false,
             waits: BTreeMap::new(),
+            first_tried: BTreeMap::new(),
             timer: None,
         }
     }
@@ -210,7 +215,9 @@ impl Outbox {
         let claim = Claim { epoch: self.account.lease.epoch, generation: self.env.generation };
         let guard = self.env.in_flight.enter();
         let (id, conversation) = (row.id, row.conversation.clone());
-        let sending = deliver(Rc::clone(&self.services), Rc::clone(&self.account), row, claim);
+        let possibly_repeated = self.key_is_forgotten(&row);
+        let sending =
+            deliver(Rc::clone(&self.services), Rc::clone(&self.account), row, claim, possibly_repeated);
         let sending = actix::fut::wrap_future(async move {
             let attempted = sending.await;
             drop(guard);
@@ -221,6 +228,9 @@ impl Outbox {
             if let Some((wait, told)) = attempted.wait {
                 let until = this.services.clock.now() + wait;
                 this.waits.insert(id, Wait { until, told });
+            }
+            if attempted.settled {
+                this.first_tried.remove(&id);
             }
             let pause = attempted.pause;
             if !pause.is_zero() {
@@ -233,21 +243,49 @@ impl Outbox {
             this.look(ctx);
         }));
     }
+
+    /// Whether an earlier attempt may have succeeded and the platform no longer recognises the row's key. Then the
+    /// message is repeated all the same, and marked: a user who may read it twice is better off than one who may never
+    /// (design §6). The wall clock is asked only about attempts of an earlier life; a step of it moves nothing of ours
+    /// (F-089).
+    fn key_is_forgotten(&mut self, row: &OutboxRow) -> bool {
+        let now = self.services.clock.with_sleep();
+        if row.attempts == 0 {
+            self.first_tried.insert(row.id, now);
+        }
+        let age = match (self.first_tried.get(&row.id), row.first_attempt_at) {
+            (Some(first), _) => now - *first,
+            (None, Some(first)) => self.services.clock.wall().since(first),
+            (None, None) => return false,
+        };
+        let window = self.account.plan.capabilities().idempotency.unwrap_or_default();
+        let forgotten = row.state == OutboxState::Unknown && age >= window;
+        if forgotten {
+            tracing::warn!(account = %self.account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, "sent again although it may be out already: the platform has forgotten its key");
+        }
+        forgotten
+    }
 }
 
 /// Claims, sends and settles one row.
-async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, claim: Claim) -> Attempted {
-    let over = |wait| Attempted { wait, pause: Duration::ZERO };
+async fn deliver(
+    services: Rc<Services>,
+    account: Rc<Account>,
+    row: OutboxRow,
+    claim: Claim,
+    possibly_repeated: bool,
+) -> Attempted {
+    let over = |wait: Option<_>| Attempted { wait, pause: Duration::ZERO, settled: wait.is_none() };
+    let not_claimed = || Attempted { wait: None, pause: STORE_RETRY, settled: false };
     let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
-    let possibly_repeated = key_is_forgotten(&services, &account, &row);
     let claiming = Op::ClaimSend { outbox: row.id, claim, possibly_repeated };
     match services.store.commit(under(claiming)).await {
         Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
         // Somebody settled or claimed it meanwhile, or the account is another process's now.
-        Ok(_) => return Attempted { wait: None, pause: STORE_RETRY },
+        Ok(_) => return not_claimed(),
         Err(error) => {
             tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
-            return Attempted { wait: None, pause: STORE_RETRY };
+            return not_claimed();
         }
     }
     let began = services.clock.now();
@@ -278,19 +316,8 @@ async fn deliver(services: Rc<Services>, account: Rc<Account>, row: OutboxRow, c
     }
     services.board.update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
     let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
-    Attempted { wait: None, pause: pace.saturating_sub(services.clock.now() - began) }
-}
-
-/// Whether an earlier attempt may have succeeded and the platform no longer recognises the row's key. Then the message
-/// is repeated all the same, and marked: a user who may read it twice is better off than one who may never (design §6).
-fn key_is_forgotten(services: &Services, account: &Account, row: &OutboxRow) -> bool {
-    let age = row.first_attempt_at.map(|first| services.clock.wall().since(first));
-    let window = account.plan.capabilities().idempotency.unwrap_or_default();
-    let forgotten = row.state == OutboxState::Unknown && age.is_some_and(|age| age >= window);
-    if forgotten {
-        tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, "sent again although it may be out already: the platform has forgotten its key");
-    }
-    forgotten
+    let pause = pace.saturating_sub(services.clock.now() - began);
+    Attempted { wait: None, pause, settled: true }
 }
 
 /// What an answer of the platform means for the row.

@@ -281,42 +281,53 @@ pub enum OddFrame {
     Oversized(usize),
 }
 
-/// The faults of one app, in the order in which they were set.
+/// The faults of one app.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Faults(Vec<(Fault, Times)>);
+pub(crate) struct Faults {
+    /// In the order in which they were set.
+    set: Vec<(Fault, Times)>,
+    /// How often each has struck, in the order of their first times.
+    struck: Vec<(Fault, u64)>,
+}
 
 impl Faults {
     pub(crate) fn set(&mut self, fault: Fault, times: Times) {
         if times != Times::Count(0) {
-            self.0.push((fault, times));
+            self.set.push((fault, times));
         }
     }
 
     pub(crate) fn clear(&mut self) {
-        self.0.clear();
+        self.set.clear();
     }
 
     pub(crate) fn list(&self) -> &[(Fault, Times)] {
-        &self.0
+        &self.set
     }
 
-    pub(crate) fn held(&self) -> bool {
-        self.0.iter().any(|(fault, _)| *fault == Fault::Hold)
+    pub(crate) fn struck(&self) -> &[(Fault, u64)] {
+        &self.struck
+    }
+
+    /// Whether the channel is held down, which is then counted as a blow.
+    pub(crate) fn held(&mut self) -> bool {
+        self.take(|fault| (*fault == Fault::Hold).then_some(())).is_some()
     }
 
     /// The first fault `pick` knows, used up by one.
     pub(crate) fn take<T>(&mut self, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
         let (index, found) =
-            self.0.iter().enumerate().find_map(|(index, (fault, _))| Some((index, pick(fault)?)))?;
-        let used_up = match self.0.get_mut(index) {
-            Some((_, Times::Count(left))) => {
-                *left = left.saturating_sub(1);
-                *left == 0
+            self.set.iter().enumerate().find_map(|(index, (fault, _))| Some((index, pick(fault)?)))?;
+        let (fault, times) = self.set.get_mut(index)?;
+        match self.struck.iter_mut().find(|(known, _)| known == fault) {
+            Some((_, count)) => *count += 1,
+            None => self.struck.push((fault.clone(), 1)),
+        }
+        if let Times::Count(left) = times {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.set.remove(index);
             }
-            _ => false,
-        };
-        if used_up {
-            self.0.remove(index);
         }
         Some(found)
     }
@@ -355,6 +366,8 @@ mod tests {
         let busy = Some(Answer::Status(503));
         assert_eq!(taken, [busy.clone(), busy, Some(Answer::Hang), None]);
         assert_eq!(faults.list(), [(Fault::NoPong, Times::UntilCleared)]);
+        let struck = [(Fault::Endpoint(Answer::Status(503)), 2), (Fault::Endpoint(Answer::Hang), 1)];
+        assert_eq!(faults.struck(), struck);
     }
 
     #[test]

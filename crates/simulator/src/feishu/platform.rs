@@ -274,6 +274,14 @@ impl Platform {
         Ok(())
     }
 
+    /// Which faults have struck the app, and how often.
+    ///
+    /// # Errors
+    /// When there is no such app.
+    pub fn struck(&self, app: &AppId) -> Result<Vec<(Fault, u64)>, UnknownApp> {
+        Ok(self.app(app)?.faults.struck().to_vec())
+    }
+
     /// Makes every token of the app invalid.
     ///
     /// # Errors
