@@ -1,6 +1,6 @@
 //! What an operator may do about rows that are stuck, told as short stories and checked on every store.
 
-use moorline_core::{Epoch, Generation, InboxId, OutboxId, Timestamp, TurnId};
+use moorline_core::{DropReason, Epoch, Generation, InboxId, OutboxId, Timestamp, TurnId};
 use moorline_store::{
     Claim, InboxState, Lease, Op, OutboxState, Outcome, SendResult, Store, Traced, TurnState, Tx, Verdict,
     Work,
@@ -231,10 +231,19 @@ async fn parked_messages_go_back_to_pending_once_f069() {
             (start(2), Applied(4)),
             (interrupt(), Applied(1)),
             (park(4), Applied(0)),
-            // Only what was parked since the last turn that ended well.
+            (receive(4, Verdict::Allow), Applied(4)),
+            (start(3), Applied(5)),
+            (finish(5, 2), Applied(0)),
+            (start(4), Applied(6)),
+            (interrupt(), Applied(1)),
+            (park(6), Applied(0)),
+            // Only what was parked since the last turn that ended well: 4, and not 2 again.
             (reopen(), Applied(1)),
         ];
         story(store, name, lines).await;
+        let row = async |id| store.listing().inbox_row(InboxId::new(id)).await.unwrap().unwrap().row.state;
+        assert_eq!(row(2).await, InboxState::Dropped(DropReason::TurnParked), "{name}");
+        assert_eq!(row(4).await, InboxState::Pending, "{name}");
     })
     .await;
 }

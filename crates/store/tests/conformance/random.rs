@@ -26,7 +26,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 fn act() -> impl Strategy<Value = Act> {
     let conversation = || 0..CONVERSATIONS;
     let back = || prop_oneof![4 => Just(0_u8), 2 => Just(1), 1 => 0_u8..5];
-    let key = || 0_u8..24;
+    let key = || 0_u8..16;
     let notice = || (conversation(), key());
     // Now and then so many that a transcript is longer than what outlives its age.
     let entries = prop_oneof![6 => 0_u8..4, 1 => Just(30)];
@@ -80,11 +80,11 @@ fn step() -> impl Strategy<Value = Step> {
         })
     };
     prop_oneof![
-        24 => under(prop::collection::vec(act(), 1..2).boxed()),
-        6 => under(prop::collection::vec(prop_oneof![6 => act().boxed(), 1 => global().boxed()], 0..4).boxed()),
-        5 => prop::collection::vec(prop_oneof![8 => global().boxed(), 1 => act().boxed()], 1..3)
+        48 => under(prop::collection::vec(act(), 1..2).boxed()),
+        12 => under(prop::collection::vec(prop_oneof![6 => act().boxed(), 1 => global().boxed()], 0..4).boxed()),
+        10 => prop::collection::vec(prop_oneof![8 => global().boxed(), 1 => act().boxed()], 1..3)
             .prop_map(|ops| Step::Global { ops }),
-        1 => Just(Step::Reopen),
+        2 => Just(Step::Reopen),
         // Alone: a script names rows by what it has seen of them.
         1 => under(Just(vec![Act::DiscardRows]).boxed()),
     ]
