@@ -33,6 +33,9 @@ const KEY_LAPSES: &str = "send: answers lost for an hour";
 /// How often the checkers look.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// Whoever watches the store may be between two lives when that fails.
+const ASKS_FOR_ITS_END: Duration = Duration::from_secs(65);
+
 /// How long an operator waits before a command that got no answer is sent again.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -57,6 +60,7 @@ pub struct Stage {
     set_far: bool,
     /// When the process last did not run for a while.
     pub frozen: Option<Duration>,
+    failed_since: Option<Duration>,
     schedule: Schedule,
     began: Instant,
     /// The configuration as it was at first.
@@ -176,6 +180,7 @@ impl Stage {
             misled: false,
             set_far: false,
             frozen: None,
+            failed_since: None,
             accounts: vec![AccountFile::default(); schedule.accounts],
             schedule,
             began,
@@ -240,10 +245,14 @@ impl Stage {
 
     async fn look(&mut self, checkers: &mut Checkers) -> Result<(), String> {
         if self.store.failed() && self.world.is_up() {
-            if self.world.handle.exit_requested().now_or_never().is_none() {
+            let since = *self.failed_since.get_or_insert(self.now());
+            if self.world.handle.exit_requested().now_or_never().is_some() {
+                self.crash(Duration::from_secs(1), checkers).await?;
+            } else if self.now() > since + ASKS_FOR_ITS_END {
                 return Err("G11: the store has failed, and the process does not ask for its end".to_owned());
             }
-            self.crash(Duration::from_secs(1), checkers).await?;
+        } else {
+            self.failed_since = None;
         }
         checkers.look(self)?;
         for line in checkers.changes() {

@@ -52,6 +52,15 @@ struct Wait {
     told: bool,
 }
 
+/// How long ago a row was first tried.
+#[derive(Debug, Clone, Copy)]
+struct Age {
+    /// When this life first saw it, sleep included.
+    seen: Monotonic,
+    /// How old it was then.
+    then: Duration,
+}
+
 /// What an attempt came to.
 struct Attempted {
     /// The wait before the next one; `None` when there is none to come.
@@ -77,8 +86,9 @@ pub(crate) struct Outbox {
     look_again: bool,
     /// When rows that were tried may be tried again, on the clock that no step of the wall clock moves (F-089).
     waits: BTreeMap<OutboxId, Wait>,
-    /// When this life first tried a row that is not settled, sleep included: from then on its key counts.
-    first_tried: BTreeMap<OutboxId, Monotonic>,
+    /// How old the key of a row is that was tried and is not settled: as the wall clock had it when this life first saw
+    /// the row, and since then by the clock that nobody sets (F-089).
+    ages: BTreeMap<OutboxId, Age>,
     timer: Option<SpawnHandle>,
 }
 
@@ -94,7 +104,7 @@ impl Outbox {
             looking: false,
             look_again: false,
             waits: BTreeMap::new(),
-            first_tried: BTreeMap::new(),
+            ages: BTreeMap::new(),
             timer: None,
         }
     }
@@ -195,6 +205,7 @@ impl Outbox {
         if row.attempts == 0 {
             return now;
         }
+        self.age(row);
         let longest = self.account.retry().transient.max;
         let left = row.not_before.since(self.services.clock.wall()).min(longest);
         self.waits.entry(row.id).or_insert(Wait { until: now + left, told: false }).until
@@ -230,7 +241,7 @@ impl Outbox {
                 this.waits.insert(id, Wait { until, told });
             }
             if attempted.settled {
-                this.first_tried.remove(&id);
+                this.ages.remove(&id);
             }
             let pause = attempted.pause;
             if !pause.is_zero() {
@@ -244,20 +255,19 @@ impl Outbox {
         }));
     }
 
+    /// How long ago a row was first tried; zero when it is tried now.
+    fn age(&mut self, row: &OutboxRow) -> Duration {
+        let (now, wall) = (self.services.clock.with_sleep(), self.services.clock.wall());
+        let then = row.first_attempt_at.map_or(Duration::ZERO, |first| wall.since(first));
+        let age = self.ages.entry(row.id).or_insert(Age { seen: now, then });
+        age.then + (now - age.seen)
+    }
+
     /// Whether an earlier attempt may have succeeded and the platform no longer recognises the row's key. Then the
     /// message is repeated all the same, and marked: a user who may read it twice is better off than one who may never
-    /// (design §6). The wall clock is asked only about attempts of an earlier life; a step of it moves nothing of ours
-    /// (F-089).
+    /// (design §6).
     fn key_is_forgotten(&mut self, row: &OutboxRow) -> bool {
-        let now = self.services.clock.with_sleep();
-        if row.attempts == 0 {
-            self.first_tried.insert(row.id, now);
-        }
-        let age = match (self.first_tried.get(&row.id), row.first_attempt_at) {
-            (Some(first), _) => now - *first,
-            (None, Some(first)) => self.services.clock.wall().since(first),
-            (None, None) => return false,
-        };
+        let age = self.age(row);
         let window = self.account.plan.capabilities().idempotency.unwrap_or_default();
         let forgotten = row.state == OutboxState::Unknown && age >= window;
         if forgotten {
@@ -276,16 +286,16 @@ async fn deliver(
     possibly_repeated: bool,
 ) -> Attempted {
     let over = |wait: Option<_>| Attempted { wait, pause: Duration::ZERO, settled: wait.is_none() };
-    let not_claimed = || Attempted { wait: None, pause: STORE_RETRY, settled: false };
+    let not_claimed = |settled| Attempted { wait: None, pause: STORE_RETRY, settled };
     let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
     let claiming = Op::ClaimSend { outbox: row.id, claim, possibly_repeated };
     match services.store.commit(under(claiming)).await {
         Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
         // Somebody settled or claimed it meanwhile, or the account is another process's now.
-        Ok(_) => return not_claimed(),
+        Ok(_) => return not_claimed(true),
         Err(error) => {
             tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
-            return not_claimed();
+            return not_claimed(false);
         }
     }
     let began = services.clock.now();

@@ -113,7 +113,7 @@ fn unknown_code(status: &AccountStatus) -> Option<Finding> {
             Some(id),
             format!("the platform has answered code {code} {} times or more", ATTEMPTS - 1),
             cause.message.clone(),
-            format!("look the code up in the platform's documentation; it is taken for trouble that passes, and tried for ever"),
+            "look the code up in the platform's documentation; it is taken for trouble that passes, and tried for ever".to_owned(),
         )
         .warning()
         .times(status.since, status.next_attempt_at),
