@@ -196,6 +196,10 @@ impl Platform {
         Ok(links.len())
     }
 
+    pub(crate) fn is_black_hole(&self, link: LinkId) -> bool {
+        self.connections.get(&link).is_some_and(|connection| connection.info.black_hole)
+    }
+
     fn cut(&mut self, link: LinkId, cut: &Cut) {
         let effect = match cut {
             Cut::Close { code, reason } => Effect::Close { code: *code, reason: reason.clone() },

@@ -153,6 +153,8 @@ impl Platform {
             match timer {
                 Timer::Budget { event } => self.failed(event, then),
                 Timer::Redeliver { event } => self.attempt(event, then),
+                // Nothing comes out of a black hole, whatever was under way.
+                Timer::Effect { link, .. } if self.is_black_hole(link) => {}
                 Timer::Effect { link, effect } => self.act(link, effect),
                 Timer::Establish { link, app, service, device_id } => {
                     self.handshakes.remove(&link);

@@ -521,6 +521,18 @@ fn odd_frames_are_odd_and_ping_pong_goes_on() {
     assert_eq!((bench.counters().pings, bench.counters().bad_frames), (3, 0));
 }
 
+/// A pong that was late came out of a black hole, and made a dead connection look alive for longer than it could be.
+#[test]
+fn nothing_comes_out_of_a_black_hole() {
+    let mut bench = Bench::new();
+    let link = bench.connect();
+    bench.fault(Fault::LatePong(2 * SECOND), Times::Count(1));
+    assert_eq!(bench.send(link, &Frame::control(bench.app.service_id, "ping", None)), []);
+    bench.platform.drop_connections(&bench.app.app_id, &Cut::BlackHole).unwrap();
+    bench.platform.take_actions();
+    assert_eq!(bench.wait(10 * SECOND), []);
+}
+
 /// §1.4: the fifty-first connection of an app.
 #[test]
 fn too_many_connections_are_refused_as_documented() {
