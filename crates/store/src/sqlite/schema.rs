@@ -103,6 +103,8 @@ fn settle(conn: Connection, file: &Path) -> rusqlite::Result<Connection> {
 
 fn common(conn: &Connection) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY)?;
+    // Plans must not depend on what is bound: a statement would be prepared anew for each new value (docs/decisions.md).
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.set_prepared_statement_cache_capacity(96);
     conn.pragma_update(None, "foreign_keys", true)?;
     conn.pragma_update(None, "cache_size", -16 * 1024)?;
