@@ -8,6 +8,7 @@ use moorline_runtime::FindingKind;
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{Answer, Fault, NewApp, Push, Times};
 use moorline_simulator::server::Server;
+use moorline_store::Store;
 use moorline_tests::{Logs, Settings, Setup, World, in_virtual_time};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -66,6 +67,7 @@ fn a_healthy_day_has_no_findings_and_each_trouble_has_its_own_f101() {
                 (0, FindingKind::NotReady),
                 (1, FindingKind::Blocked),
                 (2, FindingKind::NoToken),
+                (2, FindingKind::SendsWait),
                 (3, FindingKind::NotReady),
                 (3, FindingKind::UnknownCode),
             ]
@@ -132,6 +134,41 @@ fn a_policy_that_drops_everything_is_told_with_the_ids_and_the_setting_f092_f102
         tokio::time::sleep(SECOND).await;
         assert!(!findings(&world).await.contains(&(1, FindingKind::EverythingDropped)));
         world.check().await;
+    });
+}
+
+/// Replies waited for a permission that was missing, and turns failed one after the other, and nothing was wrong.
+#[test]
+fn what_cannot_be_sent_and_what_an_agent_never_answers_are_findings_f101_f047() {
+    in_virtual_time(async {
+        let tables = moorline_tests::model::AGENT;
+        let world = World::start(Setup { tables, ..Setup::default() }).await;
+        world.settled().await;
+        let kinds = async |world: &World| {
+            let report = world.handle.doctor().await.unwrap();
+            report.findings.into_iter().map(|finding| finding.kind).collect::<Vec<_>>()
+        };
+        let missing = Fault::Send(Answer::Code { status: 400, code: 230_027 });
+        world.simulator.set_fault(world.app(0), missing, Times::UntilCleared).unwrap();
+        world.say(0, "alice", "hello");
+        tokio::time::sleep(5 * SECOND).await;
+        assert_eq!(kinds(&world).await, [FindingKind::SendsWait]);
+        world.simulator.clear_faults(world.app(0)).unwrap();
+        let row = world.store.outbox_heads(&world.id(0), 1).await.unwrap()[0].id;
+        world.handle.retry_send(row).await.unwrap();
+        world.until("sent", SECOND, |w| w.copies("alice", "hello") == 1).await;
+        assert_eq!(kinds(&world).await, []);
+
+        world.model().set(moorline_tests::model::Behaviour::Status(401, None));
+        for n in 0..3 {
+            world.say(0, "alice", &format!("anybody {n}?"));
+            tokio::time::sleep(60 * SECOND).await;
+        }
+        assert_eq!(kinds(&world).await, [FindingKind::AgentFailing]);
+        world.model().set(moorline_tests::model::Behaviour::Echo(Duration::ZERO));
+        world.say(0, "alice", "and now?");
+        world.until("answered", SECOND, |w| w.copies("alice", "and now?") == 1).await;
+        assert_eq!(kinds(&world).await, []);
     });
 }
 

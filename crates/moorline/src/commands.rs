@@ -18,6 +18,9 @@ use crate::clock::SystemClock;
 use crate::exit::{Code, Failed};
 use crate::output::{self, Table, span};
 
+/// The longest body of a request, in bytes.
+const LONGEST_BODY: usize = 64 * 1024;
+
 /// `moorline status`.
 pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
     let status = Client::of_running(place)?.expect(Method::GET, "/v1/status", None).await?;
@@ -201,6 +204,13 @@ pub async fn send(place: &Place, send: &cli::Send, as_json: bool) -> Result<Code
     let mut body = json!({ "to": send.to, "text": send.text });
     if let Some(key) = &send.idempotency_key {
         body["idempotency_key"] = json!(key);
+    }
+    // Refused here: the endpoint closes the connection on a request that is too long, before all of it is written.
+    let length = body.to_string().len();
+    if length > LONGEST_BODY {
+        let message =
+            format!("the message is {length} bytes as it is sent, and the endpoint takes {LONGEST_BODY}");
+        return Err(Failed::new(Code::Usage, message).into());
     }
     let client = Client::of_running(place)?;
     let path = format!("/v1/accounts/{}/messages", account_id(&client, &send.account).await?);

@@ -182,6 +182,19 @@ impl Ticket<'_> {
         }
     }
 
+    /// What became of a call that the agent took: why there is no answer, if there is none.
+    pub(crate) fn note(&self, failure: Option<&AgentError>) {
+        let mut status = self.backend.status.write();
+        match failure {
+            None if status.unanswered == 0 => {}
+            None => (status.unanswered, status.last_error) = (0, None),
+            Some(error) => {
+                status.unanswered = status.unanswered.saturating_add(1);
+                status.last_error = Some(error.to_string());
+            }
+        }
+    }
+
     /// The agent was not available.
     pub(crate) fn failed(mut self, reason: &str, retry_after: Option<Duration>) {
         self.used = true;

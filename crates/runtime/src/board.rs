@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use moorline_config::Access;
 use moorline_core::{
@@ -25,6 +25,7 @@ pub struct Board {
     accounts: Arc<RwLock<BTreeMap<AccountId, AccountStatus>>>,
     verdicts: Arc<Mutex<BTreeMap<AccountId, Verdicts>>>,
     agents: Arc<RwLock<BTreeMap<String, SharedAgentStatus>>>,
+    draining: Arc<AtomicBool>,
     turns: Arc<AtomicU32>,
     waiting: Arc<AtomicU32>,
 }
@@ -47,6 +48,8 @@ pub struct AgentStatus {
     pub next_attempt_at: Option<Timestamp>,
     /// Why the last call failed, in our words.
     pub last_error: Option<String>,
+    /// Turns in a row that it took and gave no answer to: it refused them, or took too long.
+    pub unanswered: u32,
 }
 
 /// Whether an agent takes calls.
@@ -233,6 +236,16 @@ impl Board {
         agents.iter().map(|(name, status)| (name.clone(), status.read().clone())).collect()
     }
 
+    /// The process is on its way down, and its accounts with it.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the process is on its way down.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
     /// How many turns are running.
     pub fn turns(&self) -> u32 {
         self.turns.load(Ordering::Relaxed).saturating_sub(self.waiting())
@@ -294,8 +307,15 @@ impl AgentStatus {
     /// An agent of which nothing is known yet.
     pub(crate) fn new(kind: &'static str, now: Timestamp) -> SharedAgentStatus {
         let state = AgentState::Ok;
-        let status = Self { kind, state, since: now, attempt: 0, next_attempt_at: None, last_error: None };
-        Arc::new(RwLock::new(status))
+        Arc::new(RwLock::new(Self {
+            kind,
+            state,
+            since: now,
+            attempt: 0,
+            next_attempt_at: None,
+            last_error: None,
+            unanswered: 0,
+        }))
     }
 
     /// Records a change of state.

@@ -7,8 +7,10 @@ mod account;
 mod finding;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use moorline_core::{AccountId, Timestamp};
+use moorline_store::OutboxRow;
 use serde::Serialize;
 
 pub use finding::{Finding, FindingKind, Severity};
@@ -31,6 +33,12 @@ pub struct Report {
     pub accounts: Vec<AccountView>,
 }
 
+/// A send that is tried again and again for longer than this is worth a finding.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Turns in a row without an answer that are no accident any more.
+const UNANSWERED: u32 = 3;
+
 /// What the doctor looks at.
 pub(crate) struct Snapshot<'a> {
     pub(crate) now: Timestamp,
@@ -38,6 +46,8 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) config: &'a ConfigStatus,
     pub(crate) agents: &'a BTreeMap<String, AgentStatus>,
     pub(crate) orphaned: &'a [Orphan],
+    /// The first message of each conversation that waits although it was tried.
+    pub(crate) waiting: &'a [OutboxRow],
     pub(crate) accounts: &'a [AccountView],
     pub(crate) verdicts: &'a BTreeMap<AccountId, Verdicts>,
 }
@@ -52,6 +62,16 @@ pub(crate) fn examine(snapshot: &Snapshot<'_>) -> Vec<Finding> {
         store(snapshot.store).into_iter().chain(config(snapshot.config)).collect();
     findings.extend(snapshot.agents.iter().filter_map(|(name, status)| agent(name, status)));
     findings.extend(snapshot.orphaned.iter().map(orphan));
+    findings.extend(sends(snapshot.waiting, snapshot.now));
+    if snapshot.accounts.is_empty() {
+        findings.push(Finding::error(
+            FindingKind::NoAccounts,
+            None,
+            "receives nothing: there is no account",
+            "the configuration names none",
+            "add one, as in config/moorline.toml",
+        ));
+    }
     findings.extend(accounts);
     findings.sort_by(|a, b| (a.severity, &a.account, a.kind).cmp(&(b.severity, &b.account, b.kind)));
     findings
@@ -78,6 +98,20 @@ fn store(store: &StoreStatus) -> Option<Finding> {
 }
 
 fn agent(name: &str, status: &AgentStatus) -> Option<Finding> {
+    if status.state == AgentState::Ok && status.unanswered >= UNANSWERED {
+        return Some(Finding::error(
+            FindingKind::AgentFailing,
+            None,
+            format!(
+                "the last {} turns got no answer from the agent `{name}` ({})",
+                status.unanswered, status.kind
+            ),
+            status.last_error.clone().unwrap_or_default(),
+            format!(
+                "see what agents.{name} names; the users were told that it failed, and nothing is tried again"
+            ),
+        ));
+    }
     (status.state == AgentState::Unavailable).then(|| {
         let why = status.last_error.clone().unwrap_or_default();
         Finding::error(
@@ -92,6 +126,34 @@ fn agent(name: &str, status: &AgentStatus) -> Option<Finding> {
         )
         .times(status.since, status.next_attempt_at)
     })
+}
+
+/// What was tried and still waits after a while, a finding for each account.
+fn sends(waiting: &[OutboxRow], now: Timestamp) -> Vec<Finding> {
+    let mut by_account: BTreeMap<&AccountId, (u64, &OutboxRow)> = BTreeMap::new();
+    for row in waiting {
+        let tried_for = row.first_attempt_at.map_or(Duration::ZERO, |first| now.since(first));
+        if row.last_error.is_some() && (tried_for > PATIENCE || row.not_before.since(now) > PATIENCE) {
+            by_account.entry(&row.account).or_insert((0, row)).0 += 1;
+        }
+    }
+    let finding = |(id, (conversations, row)): (&AccountId, (u64, &OutboxRow))| {
+        Finding::error(
+            FindingKind::SendsWait,
+            Some(id),
+            format!(
+                "cannot send: the next message of {conversations} conversations waits, such as out:{}",
+                row.id
+            ),
+            format!("{}, attempt {}", row.last_error.clone().unwrap_or_default(), row.attempts),
+            format!(
+                "see the error; when its reason is gone, `moorline outbox retry {}` tries at once",
+                row.id
+            ),
+        )
+        .times(row.first_attempt_at.unwrap_or(row.created_at), Some(row.not_before))
+    };
+    by_account.into_iter().map(finding).collect()
 }
 
 fn orphan(orphan: &Orphan) -> Finding {

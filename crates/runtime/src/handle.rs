@@ -25,6 +25,9 @@ use crate::doctor::{self, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
+/// How many conversations of an account the doctor looks at for messages that cannot be sent.
+const HEADS_EXAMINED: u32 = 256;
+
 /// How long a command may take before its sender is told that it did not get an answer.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -213,7 +216,12 @@ impl Handle {
     pub async fn doctor(&self) -> Result<Report, StoreError> {
         let mut counts = self.store.counts().await?;
         let accounts = self.views(&mut counts);
+        let mut waiting = Vec::new();
+        for view in accounts.iter().filter(|view| view.counts.outbox > 0) {
+            waiting.extend(self.store.outbox_heads(&view.status.id, HEADS_EXAMINED).await?);
+        }
         let snapshot = Snapshot {
+            waiting: &waiting,
             agents: &self.board.agents(),
             orphaned: &repair::orphans(counts),
             now: self.now(),
@@ -232,6 +240,9 @@ impl Handle {
     /// The reasons, when not.
     pub fn readiness(&self) -> Result<(), NotReady> {
         let mut reasons = Vec::new();
+        if self.board.is_draining() {
+            reasons.push("the process is shutting down".to_owned());
+        }
         let store = self.store_status();
         if let Some(message) = store.message {
             reasons.push(format!("store is {}: {message}", store.state));

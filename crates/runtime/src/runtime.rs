@@ -158,6 +158,7 @@ impl Runtime {
             "shutting down"
         );
         self.services.draining.set(true);
+        self.handle.board.drain();
         self.close_connections().await;
         if tokio::time::timeout(grace, self.quiet()).await.is_err() {
             tracing::warn!(

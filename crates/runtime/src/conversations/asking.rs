@@ -50,8 +50,10 @@ pub(super) async fn ask(
         let limit = settings.limits.turn_timeout;
         let answer = tokio::time::timeout(limit, ticket.ask(turn.clone())).await;
         let Ok(Err(AgentError::Unavailable { reason, retry_after })) = answer else {
+            let answer = answer.unwrap_or(Err(AgentError::Timeout { limit }));
+            ticket.note(answer.as_ref().err());
             ticket.answered();
-            return answer.unwrap_or(Err(AgentError::Timeout { limit }));
+            return answer;
         };
         ticket.failed(&reason, retry_after);
         place.failures = place.failures.saturating_add(1);

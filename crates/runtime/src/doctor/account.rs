@@ -213,10 +213,7 @@ fn everything_dropped(id: &AccountId, verdicts: &Verdicts, table: &str) -> Optio
             Some(id),
             format!("the last {dropped} messages that the access policy looked at were all dropped by it"),
             reasons.join(", "),
-            format!(
-                "see {}; the log and `moorline inbox list --state dropped` have the ids to add",
-                keys.join(", ")
-            ),
+            format!("see {}; the log has the ids to add, and so has `moorline inbox show`", keys.join(", ")),
         )
         .warning()
     })

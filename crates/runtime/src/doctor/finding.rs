@@ -89,6 +89,12 @@ kinds! {
     DeadLetters = "dead_letters",
     /// An agent does not answer (F-051).
     AgentUnavailable = "agent_unavailable",
+    /// An agent takes turns and answers none of them (F-047).
+    AgentFailing = "agent_failing",
+    /// Messages of ours wait because they could not be sent (F-053).
+    SendsWait = "sends_wait",
+    /// Nothing is configured that could receive a message.
+    NoAccounts = "no_accounts",
     /// An account has rows and is not configured (F-055).
     Orphaned = "orphaned",
 }
