@@ -6,6 +6,7 @@
 mod admin;
 mod agents;
 mod attack;
+mod attack4;
 mod configuration;
 mod crash;
 mod deaf;

@@ -84,6 +84,8 @@ pub(crate) struct Outbox {
     resting: BTreeSet<ConversationId>,
     looking: bool,
     look_again: bool,
+    /// Conversations in which a send ended during the present look: what it has read of them may be older than that.
+    ended: BTreeSet<ConversationId>,
     /// When rows that were tried may be tried again, on the clock that no step of the wall clock moves (F-089).
     waits: BTreeMap<OutboxId, Wait>,
     /// How old the key of a row is that was tried and is not settled: as the wall clock had it when this life first saw
@@ -103,6 +105,7 @@ impl Outbox {
             resting: BTreeSet::new(),
             looking: false,
             look_again: false,
+            ended: BTreeSet::new(),
             waits: BTreeMap::new(),
             ages: BTreeMap::new(),
             timer: None,
@@ -141,6 +144,7 @@ impl Outbox {
             return;
         }
         self.looking = true;
+        self.ended.clear();
         // Enough to find a full house of conversations that may be sent to.
         let passed_over = self.busy.len() + self.resting.len() + self.waits.len();
         let limit = u32::try_from((PARALLEL * 2 + passed_over).min(HEADS)).unwrap_or(u32::MAX);
@@ -170,7 +174,9 @@ impl Outbox {
         for row in heads {
             let occupied =
                 self.busy.contains_key(&row.conversation) || self.resting.contains(&row.conversation);
-            if occupied || row.state == OutboxState::Sending {
+            // Whatever ended meanwhile has asked for another look.
+            let outdated = self.ended.contains(&row.conversation);
+            if occupied || outdated || row.state == OutboxState::Sending {
                 continue;
             }
             let due = self.due(&row, now);
@@ -236,6 +242,9 @@ impl Outbox {
         });
         ctx.spawn(sending.map(move |attempted: Attempted, this: &mut Self, ctx| {
             this.busy.remove(&conversation);
+            if this.looking {
+                this.ended.insert(conversation.clone());
+            }
             if let Some((wait, told)) = attempted.wait {
                 let until = this.services.clock.now() + wait;
                 this.waits.insert(id, Wait { until, told });
