@@ -41,3 +41,21 @@ fn a_slow_look_at_the_outbox_cuts_no_wait_short_f062() {
     });
 }
 
+/// One row for every conversation in which a turn ever took a second, for ever.
+#[test]
+fn a_sign_of_typing_that_was_taken_down_leaves_no_row_g12() {
+    in_virtual_time(async {
+        let world = World::start(Setup { agent_delay: "3s", ..Setup::default() }).await;
+        world.settled().await;
+        world.say(0, "alice", "hello");
+        let kind = format!("typing:{}", chat_of("alice"));
+        sleep(2 * SECOND).await;
+        let mark = world.store.cursor(&world.id(0), &kind).await.unwrap();
+        assert!(mark.is_some_and(|mark| !mark.is_empty()));
+        world.until("answered", 5 * SECOND, |world| world.copies("alice", "hello") == 1).await;
+        sleep(SECOND).await;
+        assert_eq!(world.store.cursor(&world.id(0), &kind).await.unwrap(), None);
+        world.check().await;
+    });
+}
+

@@ -106,7 +106,7 @@ pub enum Op {
     SetCursor {
         /// Which cursor.
         kind: String,
-        /// Its new value.
+        /// Its new value; an empty one forgets it.
         value: String,
     },
     /// Judges a held message. `Conflict` when it is not held.

@@ -62,7 +62,11 @@ impl State {
             }
             Op::Receive { message } => self.receive(lease, at, message),
             Op::SetCursor { kind, value } => {
-                self.account(lease)?.cursors.insert(kind.clone(), value.clone());
+                let cursors = &mut self.account(lease)?.cursors;
+                match value.as_str() {
+                    "" => cursors.remove(kind),
+                    value => cursors.insert(kind.clone(), value.to_owned()),
+                };
                 Ok(Outcome::Applied(0))
             }
             Op::SaveIdentity { fingerprint, identity } => {

@@ -31,6 +31,7 @@ pub(super) const IDENTITY: &str = "
 pub(super) const CURSOR_SET: &str = "
     INSERT INTO cursor (account, kind, value, updated_at) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (account, kind) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
+pub(super) const CURSOR_FORGET: &str = "DELETE FROM cursor WHERE account = ?1 AND kind = ?2";
 pub(super) const CURSOR: &str = "
     SELECT value FROM cursor WHERE account = (SELECT id FROM account WHERE name = ?1) AND kind = ?2";
 
@@ -355,6 +356,7 @@ pub(super) use operator::*;
 pub(super) const FREQUENT: &[&str] = &[
     ACCOUNT,
     IDENTITY,
+    CURSOR_FORGET,
     CURSOR,
     DEDUPE_FIND,
     PENDING_FIND,

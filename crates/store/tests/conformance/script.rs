@@ -158,7 +158,10 @@ impl Made {
             Act::Receive { keys, conversation, verdict } => {
                 Op::Receive { message: message(keys, *conversation, *verdict) }
             }
-            Act::SetCursor(value) => Op::SetCursor { kind: "poll".to_owned(), value: value.to_string() },
+            Act::SetCursor(value) => Op::SetCursor {
+                kind: "poll".to_owned(),
+                value: if *value == 0 { String::new() } else { value.to_string() },
+            },
             Act::SaveIdentity(name) => Op::SaveIdentity {
                 fingerprint: fingerprint(name % 2),
                 identity: Identity { id: UserId::new(format!("ou_{name}")), name: name.to_string() },

@@ -81,7 +81,12 @@ impl Scope<'_> {
     }
 
     pub(super) fn set_cursor(&mut self, kind: &str, value: &str) -> Step {
-        self.conn.run(sql::CURSOR_SET, params![self.lease.account, kind, value, self.at.as_millis()])?;
+        match value {
+            "" => self.conn.run(sql::CURSOR_FORGET, params![self.lease.account, kind])?,
+            _ => self
+                .conn
+                .run(sql::CURSOR_SET, params![self.lease.account, kind, value, self.at.as_millis()])?,
+        };
         Ok(Outcome::Applied(0))
     }
 
