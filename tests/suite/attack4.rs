@@ -1,15 +1,18 @@
 //! Waits that were cut short, rows that were never forgotten, and trouble that nobody was told of: each test is named
 //! after the property it holds the runtime to.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_simulator::feishu::{Answer, Fault, Times};
-use moorline_store::Store;
-use moorline_tests::world::chat_of;
+use moorline_simulator::feishu::{Answer, Fault, Redelivery, Times};
+use moorline_store::{SqliteStore, Store};
+use moorline_tests::sim::store::{Mood, Moody};
+use moorline_tests::world::{Parts, chat_of};
 use moorline_tests::{Setup, World, in_virtual_time};
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a look at the outbox had read before an attempt ended was sent once more as if that had never been tried.
 #[test]
@@ -55,6 +58,38 @@ fn a_sign_of_typing_that_was_taken_down_leaves_no_row_g12() {
         world.until("answered", 5 * SECOND, |world| world.copies("alice", "hello") == 1).await;
         sleep(SECOND).await;
         assert_eq!(world.store.cursor(&world.id(0), &kind).await.unwrap(), None);
+        world.check().await;
+    });
+}
+
+/// it too: a disk that stands still for minutes cost memory without bound.
+#[test]
+fn a_store_that_stands_still_is_handed_a_bounded_number_of_deliveries_g12() {
+    in_virtual_time(async {
+        let store = Arc::new(SqliteStore::inline(None).unwrap());
+        let moody = Moody::new(Arc::clone(&store), Duration::ZERO);
+        let front = Arc::new(moody.clone()) as Arc<dyn Store>;
+        let parts = Parts { front: Some(front), store: Some(store), ..Parts::default() };
+        let world = World::assemble(Setup { accounts: 1, ..Setup::default() }, parts, |_, _| {}).await;
+        world.settled().await;
+        let ladder = [300, 600, 1_200, 2_400].map(Duration::from_secs).to_vec();
+        world.simulator.set_redelivery(Redelivery { ladder, ..Redelivery::default() });
+        moody.set(Mood::Slow(40 * SECOND));
+        for n in 0..40_u32 {
+            for m in 0..100 {
+                world.say(0, &format!("u{m}"), &format!("m{n}"));
+            }
+            sleep(SECOND).await;
+        }
+        moody.clear();
+        // The one that is under way.
+        sleep(41 * SECOND).await;
+        let counts = world.store.counts().await.unwrap()[&world.id(0)].clone();
+        let handed = counts.received + counts.duplicates;
+        assert!(handed <= 1_100, "{handed} waited for the store at the same time");
+        // Nothing is lost by it: the platform says it again.
+        let all = |world: &World| (0..100).all(|m| world.copies(&format!("u{m}"), "m39") == 1);
+        world.until("all answered", DAY, all).await;
         world.check().await;
     });
 }

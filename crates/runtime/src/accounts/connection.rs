@@ -25,6 +25,10 @@ use crate::verdicts;
 /// How long a delivery may wait for the store before it is refused in the protocol's own way (design §3 rule 8).
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Deliveries that the store may be busy with at the same time, refused ones included: it takes them all the same, and
+/// each may come again meanwhile. More are not handed to it (G12).
+const STORING: usize = 1_024;
+
 /// What a driver may have told us that we have not handled yet.
 const OUTPUTS: usize = 256;
 
@@ -63,6 +67,8 @@ pub(crate) struct Connection {
     cut_short: bool,
     /// The platform asked for the present wait.
     told_to_wait: bool,
+    /// Deliveries that the store has not answered for.
+    storing: usize,
 }
 
 /// The connection there is, from its first call to its end.
@@ -118,6 +124,7 @@ impl Connection {
             drained: false,
             cut_short: false,
             told_to_wait: false,
+            storing: 0,
         }
     }
 
@@ -331,6 +338,17 @@ impl Connection {
         ctx: &mut Context<Self>,
     ) {
         self.event_arrived();
+        if self.storing >= STORING {
+            tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {STORING} wait for the store");
+            let refusing = async move {
+                if let Some(commands) = commands {
+                    drop(commands.send(Command::Verdict { ack, stored: false }).await);
+                }
+            };
+            ctx.spawn(actix::fut::wrap_future(refusing));
+            return;
+        }
+        self.storing += 1;
         let us = self.services.board.own_id(&self.account.id);
         let treatment = self.account.treatment();
         let (messages, judged): (Vec<NewMessage>, Vec<Judged>) = deliveries
@@ -377,7 +395,10 @@ impl Connection {
             };
             Stored { result, judged }
         });
-        ctx.spawn(storing.map(|stored, this: &mut Self, _| this.stored(stored)));
+        ctx.spawn(storing.map(|stored, this: &mut Self, _| {
+            this.storing -= 1;
+            this.stored(stored);
+        }));
     }
 
     fn stored(&mut self, stored: Stored) {
