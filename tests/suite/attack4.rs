@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use moorline_simulator::feishu::{Answer, Fault, Redelivery, Times};
 use moorline_store::{SqliteStore, Store};
+use moorline_tests::model::{AGENT, Behaviour};
 use moorline_tests::sim::store::{Mood, Moody};
 use moorline_tests::world::{Parts, chat_of};
 use moorline_tests::{Setup, World, in_virtual_time};
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What a look at the outbox had read before an attempt ended was sent once more as if that had never been tried.
@@ -94,3 +96,39 @@ fn a_store_that_stands_still_is_handed_a_bounded_number_of_deliveries_g12() {
     });
 }
 
+/// and its author told so, though nothing had ever been tried.
+#[test]
+fn a_turn_that_waits_is_not_given_up_because_its_account_is_taken_out_f051_f075() {
+    in_virtual_time(async {
+        let mut world = World::start(Setup { accounts: 2, tables: AGENT, ..Setup::default() }).await;
+        let model = world.model();
+        world.settled().await;
+        model.set(Behaviour::Refuse);
+        let own = |config: &mut moorline_config::Config| {
+            let away = config.agents["default"].clone();
+            config.agents.insert("own".to_owned(), away);
+            config.accounts[1].agent = "own".to_owned();
+        };
+        world.reload(own).await.unwrap();
+        let with_own = world.config();
+        world.say(1, "alice", "hello");
+        world.until("it waits", SECOND, |world| world.handle.board().waiting() == 1).await;
+        world
+            .reload(|config| {
+                config.accounts.pop();
+                config.agents.remove("own");
+            })
+            .await
+            .unwrap();
+        sleep(MINUTE).await;
+        assert_eq!(world.handle.board().waiting(), 0, "nobody waits for an account that is gone");
+        world.begin_reload(with_own).await.unwrap();
+        model.set(Behaviour::Echo(Duration::ZERO));
+        world.settled().await;
+        world.until("answered", MINUTE, |world| world.copies("alice", "hello") == 1).await;
+        let chat = chat_of("alice");
+        let seen = world.simulator.read_ledger(|ledger| ledger.visible_in(&chat).count());
+        assert_eq!(seen, 1);
+        world.check().await;
+    });
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorline_agent::{AgentError, Reply, Turn};
-use moorline_core::{AccountId, Failure, RetryPolicy};
+use moorline_core::{Failure, RetryPolicy};
 use tokio::time::Instant;
 
 use super::conversation::Attempt;
@@ -19,12 +19,15 @@ const MAX_LONE_FAILURES: u32 = 20;
 ///
 /// An attempt counts while it is with the agent, and not while it waits for it: else three restarts during an outage
 /// would park a turn of which nothing was ever tried.
+///
+/// `None` when the account was taken out of the configuration while the turn waited: whoever configures it again takes
+/// the turn up with it.
 pub(super) async fn ask(
     services: &Services,
     account: &Account,
     attempt: &mut Attempt<'_>,
     turn: Turn,
-) -> Result<Reply, AgentError> {
+) -> Option<Result<Reply, AgentError>> {
     let patience = services.settings().limits.hold_limit;
     let deadline = Instant::now() + patience;
     let mut place = Place { failures: 0, since: services.clock.now(), number: services.random.number() };
@@ -33,9 +36,9 @@ pub(super) async fn ask(
         // A snapshot for each call: a reload changes nothing of one that runs (F-078), and what has waited gets the
         // agent that the account has now.
         let settings = services.settings();
-        let name = agent_of(services, &account.id).unwrap_or_else(|| account.treatment().agent.clone());
+        let name = agent_of(services, account)?;
         let Some(agent) = settings.agents.get(&name) else {
-            return Err(AgentError::Refused { reason: format!("there is no agent `{name}`") });
+            return Some(Err(AgentError::Refused { reason: format!("there is no agent `{name}`") }));
         };
         if agent.is_away() {
             attempt.count(false).await;
@@ -43,7 +46,7 @@ pub(super) async fn ask(
         let Ok(entered) = tokio::time::timeout_at(deadline, agent.enter(services, place)).await else {
             let why = agent.last_error().unwrap_or_else(|| "no reason is known".to_owned());
             let reason = format!("it was not available for {} s: {why}", patience.as_secs());
-            return Err(AgentError::Refused { reason });
+            return Some(Err(AgentError::Refused { reason }));
         };
         let Some(ticket) = entered else { continue };
         attempt.count(true).await;
@@ -53,7 +56,7 @@ pub(super) async fn ask(
             let answer = answer.unwrap_or(Err(AgentError::Timeout { limit }));
             ticket.note(answer.as_ref().err());
             ticket.answered();
-            return answer;
+            return Some(answer);
         };
         ticket.failed(&reason, retry_after);
         place.failures = place.failures.saturating_add(1);
@@ -62,7 +65,7 @@ pub(super) async fn ask(
                 let times = lone.failures;
                 let reason =
                     format!("it failed {times} times while it answered others, the last time: {reason}");
-                return Err(AgentError::Refused { reason });
+                return Some(Err(AgentError::Refused { reason }));
             }
             let failure = Failure::transient(reason).with_retry_after(retry_after);
             let wait = RetryPolicy::STANDARD.delay(&failure, lone.failures, services.random.unit());
@@ -71,9 +74,11 @@ pub(super) async fn ask(
     }
 }
 
-/// The agent's name as it is now: the account may have been replaced since the turn began.
-fn agent_of(services: &Services, id: &AccountId) -> Option<String> {
-    Some(services.accounts.get(id)?.treatment().agent.clone())
+/// The agent's name as it is now: the account may have been replaced since the turn began. `None` when it is gone, or
+/// was and is back: then the turn is not ours any more.
+fn agent_of(services: &Services, account: &Account) -> Option<String> {
+    let now = services.accounts.get(&account.id).filter(|now| now.lease == account.lease)?;
+    Some(now.treatment().agent.clone())
 }
 
 async fn pause(services: &Services, wait: Duration) {

@@ -305,13 +305,14 @@ impl Task {
         Ok(())
     }
 
-    /// Runs a claimed turn to its end: the agent's answer, and one commit that makes it final.
+    /// Runs a claimed turn to its end: the agent's answer, and one commit that makes it final. A turn whose account is
+    /// gone is left as it is.
     async fn run(&self, turn: Claimed) -> Result<(), StoreError> {
         let _running = self.services.board.turn_started();
         let _typing = self.show_typing(&turn);
         let history =
             self.services.store.transcript(&self.account.id, &self.conversation, TRANSCRIPT).await?;
-        let answer = self.ask(&turn, history).await;
+        let Some(answer) = self.ask(&turn, history).await else { return Ok(()) };
         let mut entries: Vec<(Role, String)> =
             turn.inputs.into_iter().map(|text| (Role::User, text)).collect();
         let mut replies = Vec::new();
@@ -348,7 +349,7 @@ impl Task {
         under_way
     }
 
-    async fn ask(&self, turn: &Claimed, history: Vec<Entry>) -> Result<Reply, AgentError> {
+    async fn ask(&self, turn: &Claimed, history: Vec<Entry>) -> Option<Result<Reply, AgentError>> {
         let request = Turn {
             conversation: self.conversation.clone(),
             transcript: exchanges(history),
