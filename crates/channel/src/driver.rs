@@ -31,8 +31,8 @@ const FROZEN: Duration = Duration::from_secs(5);
 /// How long an orderly end may take before the socket is simply dropped.
 const GOODBYE_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Messages read in a row before everything else gets its turn: a peer that floods must not keep verdicts, pings and
-/// deadlines waiting.
+/// Messages read in a row before everything else gets as many turns: a peer that floods must not keep verdicts, pings
+/// and deadlines waiting, nor any of them the others.
 const READ_STREAK: u32 = 64;
 
 /// What the runtime tells a running connection.
@@ -133,7 +133,7 @@ struct Driver {
     probe_due: Option<Monotonic>,
     /// When an orderly end is overdue.
     stop_due: Option<Monotonic>,
-    /// Messages read since the others last had a turn of their own.
+    /// Messages read since the others last had turns of their own, and then those turns.
     streak: u32,
     ended: Option<Ended>,
 }
@@ -148,13 +148,16 @@ impl Driver {
         let (link, outgoing, calls) = (&mut self.link, &mut self.outgoing, &mut self.calls);
         let streak = &mut self.streak;
         if *streak >= READ_STREAK {
-            *streak = 0;
+            *streak = (*streak + 1) % (2 * READ_STREAK);
             return tokio::select! {
                 biased;
-                command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
-                Some(event) = calls.next() => Occurrence::Event(event),
                 () = sleep_until(due, &*clock) => Occurrence::Deadline,
-                event = poll_fn(|cx| poll_link(link, outgoing, cx)) => Occurrence::Event(event),
+                Some(event) = calls.next() => Occurrence::Event(event),
+                command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
+                event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
+                    *streak = 1;
+                    Occurrence::Event(event)
+                }
             };
         }
         tokio::select! {

@@ -167,7 +167,7 @@ fn run<F: Future<Output = ()>>(script: impl FnOnce(Peer) -> F) -> (Ended, u64, V
         let network = Network { http: fake.clone(), websocket: fake };
         let log = Rc::new(RefCell::new(Vec::new()));
         let machine = Box::new(Script { log: log.clone(), next_ping: None });
-        let (commands, command_rx) = mpsc::channel(8);
+        let (commands, command_rx) = mpsc::channel(64);
         let (output_tx, outputs) = mpsc::channel(64);
         let connection = drive(machine, network, Arc::new(TokioClock(started)), command_rx, output_tx);
         let peer = script(Peer { to_us, from_us, commands, outputs, started });
@@ -286,4 +286,28 @@ fn a_standstill_of_ours_is_not_the_peers_silence_f020() {
     });
     assert!(is_transient(&ended, "within 10 s"), "{ended:?}");
     assert_eq!(after, 135);
+}
+
+/// A peer that floods, and a store that answers, kept each ping waiting until one of them had nothing more to say.
+#[test]
+fn neither_a_flood_nor_verdicts_keep_a_ping_waiting() {
+    let (_, _, log) = run(|peer| async move {
+        let _rest = (peer.from_us, peer.outputs);
+        tokio::time::sleep(Duration::from_millis(9_999)).await;
+        for _ in 0..100_000 {
+            peer.to_us.send(Message::Text("flood".to_owned())).unwrap();
+        }
+        // The ping is due from here on.
+        tokio::time::advance(Duration::from_millis(1)).await;
+        for n in 0..60 {
+            peer.commands.send(Command::Verdict { ack: AckId(n), stored: true }).await.unwrap();
+        }
+        peer.commands.send(Command::Stop).await.unwrap();
+        future::pending::<()>().await;
+    });
+    for what in ["Wake", "Verdict", "Stop"] {
+        let until = log.iter().rposition(|event| event == what).unwrap();
+        let frames = log[..until].iter().filter(|event| *event == "Frame").count();
+        assert!(frames <= 256, "{frames} messages were read before the last {what}");
+    }
 }
