@@ -12,7 +12,7 @@ use moorline_config::{AGENT_KINDS, Account, Config, Source, load};
 use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, ConversationId, Monotonic, Timestamp};
 use moorline_feishu::Feishu;
 use moorline_runtime::{
-    AccountStatus, Applied, Handle, Options, OwnAgents, ReloadError, Runtime, StartError,
+    AccountStatus, Applied, ConfigFile, Handle, Options, OwnAgents, ReloadError, Runtime, StartError,
 };
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
@@ -110,6 +110,8 @@ pub struct Parts {
     pub store: Option<Arc<SqliteStore>>,
     /// Agents instead of the configured ones.
     pub agents: OwnAgents,
+    /// The file that the runtime watches, if there is one.
+    pub file: Option<ConfigFile>,
 }
 
 /// A runtime that talks to a simulated platform.
@@ -162,8 +164,8 @@ impl World {
         let lag = Arc::new(Lagging::new(Arc::clone(&store)));
         let front = parts.front.unwrap_or_else(|| Arc::clone(&lag) as Arc<dyn Store>);
         let (clock, agents) = (VirtualClock::start(), parts.agents);
-        let runtime = Runtime::start(options(&setup, &config, &simulator, &front, &clock, &agents, 1));
-        let runtime = runtime.await.unwrap();
+        let options = options(&setup, &config, &simulator, &front, &clock, &agents, 1);
+        let runtime = Runtime::start(Options { config_file: parts.file, ..options }).await.unwrap();
         let handle = runtime.handle();
         let started = Instant::now();
         Self {

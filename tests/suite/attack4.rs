@@ -4,17 +4,49 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moorline_channel::Factory;
+use moorline_config::Config;
+use moorline_core::AccountState;
+use moorline_feishu::Feishu;
+use moorline_runtime::{ConfigFile, FindingKind};
 use moorline_simulator::feishu::{Answer, Fault, Redelivery, Times};
 use moorline_store::{SqliteStore, Store};
 use moorline_tests::model::{AGENT, Behaviour};
 use moorline_tests::sim::store::{Mood, Moody};
 use moorline_tests::world::{Parts, chat_of};
 use moorline_tests::{Setup, World, in_virtual_time};
+use parking_lot::Mutex;
 use tokio::time::sleep;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn kinds(world: &World) -> Vec<FindingKind> {
+    world.handle.doctor().await.unwrap().findings.into_iter().map(|finding| finding.kind).collect()
+}
+
+/// A bot that had lost its right to send kept every reply for hours, and its doctor said "healthy".
+#[test]
+fn replies_that_nobody_can_send_are_a_finding_until_they_are_sent_f101_g14() {
+    for (code, within) in [(230_006, MINUTE), (230_987, 10 * MINUTE)] {
+        in_virtual_time(async {
+            let world = World::start(Setup::default()).await;
+            world.settled().await;
+            let refused = Fault::Send(Answer::Code { status: 400, code });
+            world.simulator.set_fault(world.app(0), refused, Times::UntilCleared).unwrap();
+            world.say(0, "alice", "hello");
+            sleep(within).await;
+            let found = world.handle.doctor().await.unwrap().findings;
+            assert_eq!(found.len(), 1, "{code}: {found:?}");
+            assert!(found[0].why.contains(&code.to_string()), "{found:?}");
+            world.simulator.clear_faults(world.app(0)).unwrap();
+            world.until("sent", 11 * MINUTE, |world| world.copies("alice", "hello") == 1).await;
+            assert_eq!(kinds(&world).await, [], "{code}");
+            world.check().await;
+        });
+    }
+}
 
 /// What a look at the outbox had read before an attempt ended was sent once more as if that had never been tried.
 #[test]
@@ -130,5 +162,58 @@ fn a_turn_that_waits_is_not_given_up_because_its_account_is_taken_out_f051_f075(
         let seen = world.simulator.read_ledger(|ledger| ledger.visible_in(&chat).count());
         assert_eq!(seen, 1);
         world.check().await;
+    });
+}
+
+/// The file was read once and could not be applied just then: it was called wrong, which it was not, and nobody read it
+/// again until somebody touched it.
+#[test]
+fn a_configuration_that_could_not_be_applied_is_applied_when_it_can_be_f077_f079() {
+    in_virtual_time(async {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("moorline.toml");
+        std::fs::write(&path, "one").unwrap();
+        let wanted = Arc::new(Mutex::new(None::<Config>));
+        let load = {
+            let wanted = Arc::clone(&wanted);
+            Arc::new(move || {
+                let config = wanted.lock().clone().ok_or_else(|| vec!["nothing yet".to_owned()])?;
+                let plan = |account: &moorline_config::Account| {
+                    (account.id.clone(), Feishu.parse(&account.settings).unwrap())
+                };
+                let plans = config.accounts.iter().map(plan).collect();
+                Ok((config, plans))
+            })
+        };
+        let store = Arc::new(SqliteStore::inline(None).unwrap());
+        let moody = Moody::new(Arc::clone(&store), Duration::ZERO);
+        let front = Arc::new(moody.clone()) as Arc<dyn Store>;
+        let file = Some(ConfigFile { path: path.clone(), load });
+        let parts = Parts { front: Some(front), store: Some(store), file, ..Parts::default() };
+        let mut world = World::assemble(Setup { accounts: 1, ..Setup::default() }, parts, |_, _| {}).await;
+        world.settled().await;
+        let mut config = world.config();
+        world.add_account(&mut config);
+        *wanted.lock() = Some(config);
+        moody.set(Mood::Full);
+        std::fs::write(&path, "another").unwrap();
+        sleep(10 * SECOND).await;
+        let problems = |world: &World| {
+            let handle = world.handle.clone();
+            async move { handle.status().await.unwrap().config.problems }
+        };
+        assert!(problems(&world).await.iter().any(|problem| problem.contains("full")));
+        moody.clear();
+        world
+            .until("the new account is ready", MINUTE, |world| {
+                world
+                    .handle
+                    .board()
+                    .account(&world.id(1))
+                    .is_some_and(|status| status.state == AccountState::Ready)
+            })
+            .await;
+        assert_eq!(problems(&world).await, Vec::<String>::new());
+        assert!(!kinds(&world).await.contains(&FindingKind::ConfigInvalid));
     });
 }

@@ -30,6 +30,9 @@ const QUIET_LOOKS: u32 = 2;
 /// For applying a configuration: every account that goes may take its goodbye.
 const APPLY_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How long after a configuration could not be applied, though nothing is wrong with it, it is read again.
+const APPLY_AGAIN: Duration = Duration::from_secs(10);
+
 /// What reading the configuration gives: it and its plans, or everything that is wrong with it, one line each.
 pub type Loaded = Result<(Config, BTreeMap<AccountId, Arc<dyn Plan>>), Vec<String>>;
 
@@ -83,6 +86,8 @@ pub(crate) struct ConfigWatch {
     seen: Option<Fingerprint>,
     /// Looks since the file last changed; `None` when what it holds was read.
     quiet: Option<u32>,
+    /// Reads what could not be applied again.
+    again: Option<SpawnHandle>,
 }
 
 /// What tells one state of a file from another.
@@ -102,7 +107,7 @@ impl ConfigWatch {
         env: Env,
     ) -> Self {
         // Looked at for the first time by the first look; read then too, in case it changed before.
-        Self { file, accounts, status, clock, env, seen: None, quiet: None }
+        Self { file, accounts, status, clock, env, seen: None, quiet: None, again: None }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -147,13 +152,28 @@ impl ConfigWatch {
             drop(guard);
             applied
         };
-        ctx.spawn(actix::fut::wrap_future(reading).map(move |applied, this: &mut Self, _| {
+        ctx.spawn(actix::fut::wrap_future(reading).map(move |applied, this: &mut Self, ctx| {
             this.note(&applied);
+            this.read_again(&applied, ctx);
             if let Some(asked) = asked {
                 // Whoever asked may have gone.
                 asked.send(applied).ok();
             }
         }));
+    }
+
+    /// What stood in the way of a configuration passes: nobody has to touch the file for it. It may have been applied by
+    /// now, after we had stopped waiting for it; then there is nothing to do but to say so.
+    fn read_again(&mut self, applied: &Result<Applied, ReloadError>, ctx: &mut Context<Self>) {
+        if let Some(again) = self.again.take() {
+            ctx.cancel_future(again);
+        }
+        if matches!(applied, Err(ReloadError::Command(_))) {
+            self.again = Some(ctx.run_later(APPLY_AGAIN, |this, ctx| {
+                this.again = None;
+                this.read(None, ctx);
+            }));
+        }
     }
 
     fn note(&self, applied: &Result<Applied, ReloadError>) {
@@ -170,8 +190,9 @@ impl ConfigWatch {
                 status.problems.clone_from(problems);
             }
             Err(error) => {
-                tracing::error!(actor = "config", "not applied: {error}");
-                status.problems = vec![error.to_string()];
+                let problem = format!("not applied, and tried again in {} s: {error}", APPLY_AGAIN.as_secs());
+                tracing::error!(actor = "config", "{problem}");
+                status.problems = vec![problem];
             }
         }
     }

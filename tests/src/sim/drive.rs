@@ -147,6 +147,7 @@ impl Stage {
                 "default".to_owned(),
                 std::rc::Rc::new(agent.clone()) as std::rc::Rc<dyn moorline_agent::Agent>,
             )]),
+            ..Parts::default()
         };
         let began = Instant::now();
         let world = World::assemble(setup, parts, |simulator, apps| {
