@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use moorline_channel::Factory;
 use moorline_config::Config;
-use moorline_core::AccountState;
+use moorline_core::{AccountState, ConversationId};
 use moorline_feishu::Feishu;
 use moorline_runtime::{ConfigFile, FindingKind};
 use moorline_simulator::feishu::{Answer, Fault, Redelivery, Times};
 use moorline_store::{SqliteStore, Store};
+use moorline_supervision::Fault as Drill;
 use moorline_tests::model::{AGENT, Behaviour};
 use moorline_tests::sim::store::{Mood, Moody};
 use moorline_tests::world::{Parts, chat_of};
@@ -215,5 +216,47 @@ fn a_configuration_that_could_not_be_applied_is_applied_when_it_can_be_f077_f079
             .await;
         assert_eq!(problems(&world).await, Vec::<String>::new());
         assert!(!kinds(&world).await.contains(&FindingKind::ConfigInvalid));
+    });
+}
+
+/// An operator's reset met a conversation that had just ended by a fault, and the store refused it: each took the other
+/// for the one who sees to the turn, and nobody ever answered there again.
+#[test]
+fn a_reset_that_the_store_refuses_leaves_no_turn_to_nobody_f046_f052() {
+    in_virtual_time(async {
+        let store = Arc::new(SqliteStore::inline(None).unwrap());
+        let moody = Moody::new(Arc::clone(&store), Duration::ZERO);
+        let front = Arc::new(moody.clone()) as Arc<dyn Store>;
+        let parts = Parts { front: Some(front), store: Some(store), ..Parts::default() };
+        let setup = Setup { accounts: 1, agent_delay: "5s", ..Setup::default() };
+        let world = World::assemble(setup, parts, |_, _| {}).await;
+        world.settled().await;
+        let mut stuck = Vec::new();
+        for polls in 0..12 {
+            let user = format!("u{polls}");
+            world.say(0, &user, "hello");
+            world.until("the turn runs", SECOND, |w| w.handle.board().turns() == 1).await;
+            let path = world
+                .handle
+                .tree()
+                .into_iter()
+                .find(|node| node.path.contains(&format!("~oc_{user}")))
+                .unwrap()
+                .path;
+            assert!(world.handle.drills().inject(&path, Drill::Panic));
+            for _ in 0..polls {
+                tokio::task::yield_now().await;
+            }
+            let conversation = ConversationId::new(chat_of(&user).as_str());
+            moody.set(Mood::Refuse(1));
+            let reset = world.handle.reset_session(&world.id(0), &conversation).await;
+            moody.clear();
+            sleep(MINUTE).await;
+            if reset.is_err() && world.copies(&user, "hello") == 0 {
+                stuck.push(polls);
+            }
+        }
+        assert!(stuck.is_empty(), "{stuck:?}");
+        world.check().await;
     });
 }

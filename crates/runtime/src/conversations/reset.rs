@@ -4,13 +4,14 @@
 use std::rc::Rc;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, ConversationId};
-use moorline_store::{Op, Outcome, Tx};
+use moorline_core::{AccountId, ConversationId, Generation};
+use moorline_store::{Op, Outcome, StoreError, Tx};
 use moorline_supervision::ActorRef;
 
 use super::typing::Sign;
-use super::{Active, Conversations, child_name};
+use super::{Active, Conversations, Key, child_name};
 use crate::handle::CommandError;
+use crate::services::STORE_RETRY;
 
 /// Forgets a conversation's transcript and gives its turn up. Answers with the turn, or 0.
 #[derive(Debug, Message)]
@@ -42,7 +43,6 @@ impl Handler<Reset> for Conversations {
             return Box::pin(actix::fut::err(CommandError::Busy));
         }
         active.leaving = true;
-        let generation = active.actor.generation();
         let gone = self.env.children.stop(&name);
         let services = Rc::clone(&self.services);
         let of = key.clone();
@@ -52,9 +52,9 @@ impl Handler<Reset> for Conversations {
             services.store.commit(Tx::under(&account.lease, services.clock.wall(), [op])).await
         };
         Box::pin(actix::fut::wrap_future(resetting).map(move |result, this: &mut Self, ctx| {
-            this.active.remove(&name);
-            match (result, generation) {
-                (Ok(outcomes), _) => {
+            match result {
+                Ok(outcomes) => {
+                    this.active.remove(&name);
                     this.clear_sign(&key, ctx);
                     this.wake(key.clone(), ctx);
                     match outcomes.first() {
@@ -66,13 +66,8 @@ impl Handler<Reset> for Conversations {
                         _ => Err(CommandError::Busy),
                     }
                 }
-                // Nothing was given up, and nobody works on it: it is taken up as after a fault.
-                (Err(error), Some(generation)) => {
-                    this.interrupt(key, generation, ctx);
-                    Err(error.into())
-                }
-                (Err(error), None) => {
-                    this.wake(key, ctx);
+                Err(error) => {
+                    this.take_back(key, ctx);
                     Err(error.into())
                 }
             }
@@ -81,8 +76,31 @@ impl Handler<Reset> for Conversations {
 }
 
 impl Conversations {
+    /// Nothing was given up, and nobody works on it: it is interrupted as after a fault. The place stays taken until then,
+    /// so that it can be said whosever it was: the actor may have ended by a fault of its own just before.
+    fn take_back(&mut self, key: Key, ctx: &mut Context<Self>) {
+        let name = child_name(&key);
+        let Some(account) = self.services.accounts.get(&key.0) else {
+            self.active.remove(&name);
+            return;
+        };
+        let op = Op::InterruptTurns { conversation: Some(key.1.clone()), generation: Generation::LAST };
+        let commit = self.services.store.commit(Tx::under(&account.lease, self.services.clock.wall(), [op]));
+        ctx.spawn(actix::fut::wrap_future(commit).map(move |result, this: &mut Self, ctx| match result {
+            Ok(_) => {
+                this.active.remove(&name);
+                this.wake(key, ctx);
+            }
+            Err(StoreError::Failed(_)) => {}
+            Err(error) => {
+                tracing::warn!(account = %key.0, conversation = %key.1, "interrupted turn not marked, trying again: {error}");
+                ctx.run_later(STORE_RETRY, move |this, ctx| this.take_back(key, ctx));
+            }
+        }));
+    }
+
     /// Takes down the sign of typing that a stopped conversation left behind.
-    fn clear_sign(&self, key: &super::Key, ctx: &mut Context<Self>) {
+    fn clear_sign(&self, key: &Key, ctx: &mut Context<Self>) {
         let Some(account) = self.services.accounts.get(&key.0) else { return };
         let sign = Sign { services: Rc::clone(&self.services), account, conversation: key.1.clone() };
         ctx.spawn(actix::fut::wrap_future(sign.clear_leftover()));
