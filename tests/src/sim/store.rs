@@ -86,7 +86,10 @@ impl Moody {
             Mood::Slow(span) => state.slow = Some(span),
             Mood::Full => {
                 state.full = true;
-                self.health.send_replace(Health::Full);
+                // A store that has failed stays failed.
+                if !state.failed {
+                    self.health.send_replace(Health::Full);
+                }
             }
             Mood::Refuse(n) => state.refuse += n,
             Mood::RefuseReads(n) => state.refuse_reads += n,
