@@ -2,6 +2,7 @@
 
 mod asking;
 mod conversation;
+mod interruption;
 mod reset;
 mod typing;
 
@@ -13,12 +14,13 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_core::{AccountId, AccountState, ConversationId, Generation, InboxId};
-use moorline_store::{Op, StoreError, Tx, Waiting};
+use moorline_store::{Tx, Waiting};
 use moorline_supervision::{ActorRef, ChildExited, ChildSpec, Directive, Env};
 
 use crate::bus::{self, AccountChanged};
 use crate::services::{STORE_RETRY, Services};
 use conversation::Conversation;
+use interruption::{Marked, interrupt};
 
 /// Conversations with an actor at the same time; more wait in the store until one of these rests (G12).
 const MAX_ACTIVE: usize = 4_096;
@@ -231,21 +233,18 @@ impl Conversations {
         }));
     }
 
-    /// What a life left running is interrupted by statement before its work is looked at again.
+    /// What a life left running is marked before its work is looked at again.
     fn interrupt(&mut self, key: Key, generation: Generation, ctx: &mut Context<Self>) {
-        let Some(account) = self.services.accounts.get(&key.0) else { return };
-        let op = Op::InterruptTurns { conversation: Some(key.1.clone()), generation };
-        let commit = self.services.store.commit(Tx::under(&account.lease, self.services.clock.wall(), [op]));
-        ctx.spawn(actix::fut::wrap_future(commit).map(move |result, _: &mut Self, ctx| match result {
-            Ok(_) => {
+        let services = Rc::clone(&self.services);
+        let marking = async move {
+            let marked = interrupt(&services, &key.0, Some(&key.1), generation).await;
+            (key, marked)
+        };
+        ctx.spawn(actix::fut::wrap_future(marking).map(|(key, marked), _: &mut Self, ctx| {
+            if marked == Marked::Yes {
                 ctx.run_later(AFTER_FAULT, move |this, ctx| {
                     this.wake(key, ctx);
                 });
-            }
-            Err(StoreError::Failed(_)) => {}
-            Err(error) => {
-                tracing::warn!(account = %key.0, conversation = %key.1, "interrupted turn not marked, trying again: {error}");
-                ctx.run_later(STORE_RETRY, move |this, ctx| this.interrupt(key, generation, ctx));
             }
         }));
     }
@@ -254,20 +253,14 @@ impl Conversations {
     /// marked: a turn of this life must not be taken for one of the last.
     fn interrupt_all(&mut self, ctx: &mut Context<Self>) {
         let services = Rc::clone(&self.services);
-        let interrupting = async move {
+        let marking = async move {
             for account in services.accounts.all() {
-                let op = Op::InterruptTurns { conversation: None, generation: Generation::LAST };
-                let tx = || Tx::under(&account.lease, services.clock.wall(), [op.clone()]);
-                while let Err(error) = services.store.commit(tx()).await {
-                    if matches!(error, StoreError::Failed(_)) {
-                        return;
-                    }
-                    tracing::warn!(account = %account.id, actor = "conversations", "interrupted turns not marked, trying again: {error}");
-                    tokio::time::sleep(STORE_RETRY).await;
+                if interrupt(&services, &account.id, None, Generation::LAST).await == Marked::StoreFailed {
+                    return;
                 }
             }
         };
-        ctx.wait(actix::fut::wrap_future(interrupting).map(|(), this: &mut Self, ctx| this.look(None, ctx)));
+        ctx.wait(actix::fut::wrap_future(marking).map(|(), this: &mut Self, ctx| this.look(None, ctx)));
     }
 }
 

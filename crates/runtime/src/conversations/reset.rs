@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use actix::prelude::*;
 use moorline_core::{AccountId, ConversationId, Generation};
-use moorline_store::{Op, Outcome, StoreError, Tx};
+use moorline_store::{Op, Outcome, Tx};
 use moorline_supervision::ActorRef;
 
+use super::interruption::{Marked, interrupt};
 use super::typing::Sign;
 use super::{Active, Conversations, Key, child_name};
 use crate::handle::CommandError;
-use crate::services::STORE_RETRY;
 
 /// Forgets a conversation's transcript and gives its turn up. Answers with the turn, or 0.
 #[derive(Debug, Message)]
@@ -79,22 +79,17 @@ impl Conversations {
     /// Nothing was given up, and nobody works on it: it is interrupted as after a fault. The place stays taken until then,
     /// so that it can be said whosever it was: the actor may have ended by a fault of its own just before.
     fn take_back(&mut self, key: Key, ctx: &mut Context<Self>) {
-        let name = child_name(&key);
-        let Some(account) = self.services.accounts.get(&key.0) else {
-            self.active.remove(&name);
-            return;
+        let services = Rc::clone(&self.services);
+        let marking = async move {
+            let marked = interrupt(&services, &key.0, Some(&key.1), Generation::LAST).await;
+            (key, marked)
         };
-        let op = Op::InterruptTurns { conversation: Some(key.1.clone()), generation: Generation::LAST };
-        let commit = self.services.store.commit(Tx::under(&account.lease, self.services.clock.wall(), [op]));
-        ctx.spawn(actix::fut::wrap_future(commit).map(move |result, this: &mut Self, ctx| match result {
-            Ok(_) => {
-                this.active.remove(&name);
-                this.wake(key, ctx);
+        ctx.spawn(actix::fut::wrap_future(marking).map(|(key, marked), this: &mut Self, ctx| {
+            if marked != Marked::StoreFailed {
+                this.active.remove(&child_name(&key));
             }
-            Err(StoreError::Failed(_)) => {}
-            Err(error) => {
-                tracing::warn!(account = %key.0, conversation = %key.1, "interrupted turn not marked, trying again: {error}");
-                ctx.run_later(STORE_RETRY, move |this, ctx| this.take_back(key, ctx));
+            if marked == Marked::Yes {
+                this.wake(key, ctx);
             }
         }));
     }
