@@ -31,7 +31,7 @@ impl Lagging {
 
     /// From now on every read takes this long, in whole milliseconds.
     pub fn set(&self, lag: Duration) {
-        self.lag_ms.store(u64::try_from(lag.as_millis()).unwrap_or(u64::MAX), Relaxed);
+        self.lag_ms.store(moorline_core::millis(lag), Relaxed);
     }
 
     fn late<T: Send + 'static>(&self, read: Read<T>) -> Read<T> {

@@ -194,8 +194,7 @@ impl World {
 
     /// The machine sleeps: the monotonic clock, and with it every timer, knows nothing of it.
     pub fn sleep_machine(&self, span: Duration) {
-        let span = u64::try_from(span.as_millis()).unwrap();
-        self.clock.slept.fetch_add(span, Relaxed);
+        self.clock.slept.fetch_add(moorline_core::millis(span), Relaxed);
     }
 
     /// Starts the next process on the same store.

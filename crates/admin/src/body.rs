@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
 
-/// The longest body, in bytes.
-pub(crate) const LIMIT: usize = 64 * 1024;
+/// The longest body of a request, in bytes.
+pub const LONGEST_BODY: usize = 64 * 1024;
 
 /// How long a body may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
             let payload = payload.await.map_err(|_| Problem::BrokenBody)?;
-            let bytes = tokio::time::timeout(ARRIVES_WITHIN, payload.to_bytes_limited(LIMIT))
+            let bytes = tokio::time::timeout(ARRIVES_WITHIN, payload.to_bytes_limited(LONGEST_BODY))
                 .await
                 .map_err(|_| Problem::SlowBody)?
                 .map_err(|_| Problem::PayloadTooLarge)?

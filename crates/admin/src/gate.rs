@@ -10,7 +10,7 @@ use actix_web::http::{Method, header::HeaderMap};
 use actix_web::web::Query;
 use moorline_core::Secret;
 
-use crate::body::LIMIT;
+use crate::body::LONGEST_BODY;
 use crate::problem::Problem;
 use crate::token;
 
@@ -117,7 +117,7 @@ fn body(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
         return Err(Problem::LengthRequired);
     }
     let length = only(headers, header::CONTENT_LENGTH).and_then(|length| length.parse::<usize>().ok());
-    if length.is_some_and(|length| length > LIMIT) {
+    if length.is_some_and(|length| length > LONGEST_BODY) {
         return Err(Problem::PayloadTooLarge);
     }
     if *method == Method::GET || length.is_none_or(|length| length == 0) {

@@ -28,5 +28,6 @@ pub mod token;
 mod trace;
 mod views;
 
+pub use body::LONGEST_BODY;
 pub use listener::Listener;
 pub use server::{Admin, admin_child};

@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, ResponseError};
 use moorline_runtime::{CommandError, ReloadError, StoreError};
 use serde_json::json;
 
-use crate::body::LIMIT;
+use crate::body::LONGEST_BODY;
 use crate::code::Code;
 
 /// Why a request was not carried out. The words tell the caller nothing he did not send or may not know.
@@ -28,7 +28,7 @@ pub(crate) enum Problem {
     UnsupportedMediaType,
     #[error("a body needs a Content-Length; one in chunks is not taken")]
     LengthRequired,
-    #[error("the body is longer than {LIMIT} bytes")]
+    #[error("the body is longer than {LONGEST_BODY} bytes")]
     PayloadTooLarge,
     #[error("the body did not arrive in time")]
     SlowBody,

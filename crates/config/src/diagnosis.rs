@@ -129,8 +129,7 @@ impl Problem {
     }
 
     fn at_account(source: &Source, account: &Account, fault: &Fault) -> Self {
-        let key = format!("channels.{}.accounts.{}", account.id.channel(), account.id.name());
-        Self::new(source.path.clone(), Some(account.position), Some(key), fault)
+        Self::new(source.path.clone(), Some(account.position), Some(account.id.config_key()), fault)
     }
 
     fn of_setting(

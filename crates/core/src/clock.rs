@@ -105,6 +105,11 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// A span as whole milliseconds, for fields, rows and the wire.
+pub fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The one place where time comes from. The binary's clock reads the machine; a test's clock is set by the test.
 pub trait Clock: Send + Sync {
     /// Now, for waiting and measuring.

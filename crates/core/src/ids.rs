@@ -175,6 +175,11 @@ impl AccountId {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// The table of the configuration that it is in, as people write its path.
+    pub fn config_key(&self) -> String {
+        format!("channels.{}.accounts.{}", self.channel, self.name)
+    }
 }
 
 fn is_plain(text: &str) -> bool {

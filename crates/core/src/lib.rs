@@ -16,7 +16,7 @@ mod split;
 mod state;
 
 pub use backoff::{Backoff, RetryPolicy};
-pub use clock::{Clock, Monotonic, Timestamp};
+pub use clock::{Clock, Monotonic, Timestamp, millis};
 pub use failure::{Effect, Failure, FailureClass};
 pub use ids::{
     AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint,

@@ -9,7 +9,8 @@ pub use doctor::doctor;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use moorline_core::Timestamp;
+use moorline_admin::LONGEST_BODY;
+use moorline_core::{Timestamp, millis};
 use serde_json::{Value, json};
 
 use crate::cli::{self, Account, Place};
@@ -17,9 +18,6 @@ use crate::client::Client;
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failed};
 use crate::output::{self, Table, span};
-
-/// The longest body of a request, in bytes.
-const LONGEST_BODY: usize = 64 * 1024;
 
 /// `moorline status`.
 pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
@@ -344,7 +342,7 @@ fn moment(value: &Value) -> Option<Timestamp> {
 
 fn age(value: &Value) -> Option<String> {
     let passed = moorline_core::Clock::wall(&SystemClock::new()).since(moment(value)?);
-    Some(span(u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)))
+    Some(span(millis(passed)))
 }
 
 fn ago(value: &Value) -> String {
@@ -355,7 +353,7 @@ fn until(value: &Value) -> String {
     match moment(value) {
         Some(moment) => {
             let wait = moment.since(moorline_core::Clock::wall(&SystemClock::new()));
-            format!("in {}", span(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)))
+            format!("in {}", span(millis(wait)))
         }
         None => "under way".to_owned(),
     }

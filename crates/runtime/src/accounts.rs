@@ -16,7 +16,7 @@ pub use apply::Applied;
 pub(crate) use apply::Apply;
 pub(crate) use call::with_token;
 pub(crate) use connection::{Awoken, Connection, Drain, Probe};
-pub(crate) use credentials::{Credentials, millis};
+pub(crate) use credentials::Credentials;
 pub(crate) use identity::{IdentityProbe, ProbeNow};
 pub(crate) use outbox::{Due, Flush, Outbox};
 pub(crate) use parts::parts;
@@ -26,7 +26,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, AccountState, ChatId, ConversationId, IdempotencyKey, OutboxId, Route};
+use moorline_core::{
+    AccountId, AccountState, ChatId, ConversationId, IdempotencyKey, OutboxId, Route, millis,
+};
 use moorline_store::{Op, Outcome, Tx};
 use moorline_supervision::{ChildExited, Children, Directive, Env};
 use tokio::sync::Mutex;
@@ -180,12 +182,17 @@ impl Handler<StopAccount> for Accounts {
     }
 }
 
+/// Ends an account's connection in an orderly way. One that is down has nothing to say, and one that cannot say it in
+/// time is dropped with its socket.
+pub(crate) async fn say_goodbye(account: &Account) {
+    drop(tokio::time::timeout(GOODBYE, account.actors.connection.send(Drain)).await);
+}
+
 /// Lets the connection say goodbye, then takes the account's actors down in order. `false` when it is not running.
 async fn stop_account(services: Rc<Services>, children: Children, id: AccountId) -> bool {
     let name = id.to_string();
     let Some(account) = services.accounts.get(&id).filter(|_| children.contains(&name)) else { return false };
-    // A connection that cannot say goodbye in time is dropped with its socket.
-    drop(tokio::time::timeout(GOODBYE, account.actors.connection.send(Drain)).await);
+    say_goodbye(&account).await;
     let stopped = children.stop(&name).await;
     services.board.update(&id, |status| {
         status.enter(AccountState::Stopped, services.clock.wall());

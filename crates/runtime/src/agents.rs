@@ -11,10 +11,9 @@ use futures_util::future::LocalBoxFuture;
 use moorline_agent::{Agent, AgentError, Command, Echo, OpenAi, Reply, Turn};
 use moorline_channel::Network;
 use moorline_config::AgentKind;
-use moorline_core::Timestamp;
+use moorline_core::{Timestamp, millis};
 use tokio::sync::Notify;
 
-use crate::accounts::millis;
 use crate::board::{AgentState, AgentStatus, SharedAgentStatus};
 use crate::services::Services;
 use gate::{Entry, Gate};
@@ -167,9 +166,10 @@ impl Ticket<'_> {
         self.backend.agent.respond(turn)
     }
 
-    /// The agent took the call, whatever it made of it.
-    pub(crate) fn answered(mut self) {
+    /// The agent took the call, whatever it made of it: `failure` says why there is no answer, if there is none.
+    pub(crate) fn answered(mut self, failure: Option<&AgentError>) {
         self.used = true;
+        self.note(failure);
         let away = self.backend.gate.borrow_mut().answered(self.services.clock.now());
         if let Some(away) = away {
             tracing::info!(
@@ -182,8 +182,8 @@ impl Ticket<'_> {
         }
     }
 
-    /// What became of a call that the agent took: why there is no answer, if there is none.
-    pub(crate) fn note(&self, failure: Option<&AgentError>) {
+    /// Counts the turns in a row without an answer.
+    fn note(&self, failure: Option<&AgentError>) {
         let mut status = self.backend.status.write();
         match failure {
             None if status.unanswered == 0 => {}

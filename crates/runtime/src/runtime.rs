@@ -12,7 +12,7 @@ use moorline_core::{AccountId, BootId, Clock, Epoch};
 use moorline_store::{Op, Outcome, Store, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
 
-use crate::accounts::{Accounts, Drain};
+use crate::accounts::{Accounts, say_goodbye};
 use crate::agents::{Agents, OwnAgents};
 use crate::board::Board;
 use crate::bus::Bus;
@@ -153,7 +153,7 @@ impl Runtime {
     /// process.
     pub async fn shutdown(mut self, grace: Duration) {
         tracing::info!(
-            grace_ms = crate::accounts::millis(grace),
+            grace_ms = moorline_core::millis(grace),
             turns = self.handle.board.turns(),
             "shutting down"
         );
@@ -178,11 +178,7 @@ impl Runtime {
 
     async fn close_connections(&self) {
         let accounts = self.services.accounts.all();
-        let closing = accounts.iter().map(|account| {
-            // A connection that is down has nothing to close.
-            tokio::time::timeout(Duration::from_secs(3), account.actors.connection.send(Drain))
-        });
-        futures_util::future::join_all(closing).await;
+        futures_util::future::join_all(accounts.iter().map(|account| say_goodbye(account))).await;
     }
 
     async fn quiet(&self) {

@@ -107,7 +107,7 @@ pub(crate) fn remedy(
 
 /// Where an account's policy is configured.
 pub(crate) fn access_table(account: &AccountId) -> String {
-    format!("channels.{}.accounts.{}.access", account.channel(), account.name())
+    format!("{}.access", account.config_key())
 }
 
 #[cfg(test)]

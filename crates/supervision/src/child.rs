@@ -5,7 +5,7 @@ mod body;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moorline_core::Generation;
+use moorline_core::{Generation, millis};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::children::{Children, Order, Orders, Siblings};
@@ -14,7 +14,7 @@ use crate::env::{Env, InFlight};
 use crate::exit::{ChildExited, Directive, Exit, ExitReason};
 use crate::life::Drill;
 use crate::spec::ChildSpec;
-use crate::tree::{NodeState, Tree, millis};
+use crate::tree::{NodeState, Tree};
 use body::Body;
 
 /// For a parent that has not answered by then the standard policy does. It is polled while it is being stopped, so

@@ -5,7 +5,7 @@ mod registry;
 use std::fmt;
 use std::sync::Arc;
 
-use moorline_core::{Clock, Generation, Timestamp};
+use moorline_core::{Clock, Generation, Timestamp, millis};
 use parking_lot::Mutex;
 use serde::Serialize;
 
@@ -240,9 +240,4 @@ impl Drop for NodeHandle {
             ExitReason::Normal
         });
     }
-}
-
-/// For fields and rows, where a duration is a whole number of milliseconds.
-pub(crate) fn millis(span: std::time::Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

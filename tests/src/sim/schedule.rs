@@ -123,7 +123,7 @@ fn draw_faults(
         });
         let Some((kind, _)) = chosen else { continue };
         let account = rng.usize(0..accounts);
-        let span = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+        let span = moorline_core::millis(length);
         // A tenth waits for the very first connection.
         let start = Duration::from_millis(if rng.u8(0..10) == 0 { 0 } else { rng.u64(0..span) });
         for (after, act) in kind.draw(&mut Draw { rng: &mut *rng, accounts, users, account }) {
@@ -136,7 +136,7 @@ fn draw_faults(
 
 fn draw_talk(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -> Vec<(Duration, Talk)> {
     let mut talk = Vec::new();
-    let span = u64::try_from(length.as_millis()).unwrap_or(u64::MAX);
+    let span = moorline_core::millis(length);
     let mut sends = 0;
     for _ in 0..rng.u32(40..=120) {
         let at = Duration::from_millis(rng.u64(0..span));

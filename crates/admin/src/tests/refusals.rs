@@ -7,7 +7,7 @@ use actix_web::test::TestRequest;
 
 use super::fake::Fake;
 use super::{MESSAGES, TOKEN, anonymous, ask, ask_on, get, post, with_body};
-use crate::body::LIMIT;
+use crate::body::LONGEST_BODY;
 
 /// Every refusal has the form of one, does nothing, and does not show the token.
 fn check(name: &str, request: TestRequest, status: u16, code: &str) -> String {
@@ -132,7 +132,7 @@ fn types_a_form_can_send_are_refused() {
 
 #[test]
 fn a_body_is_bounded_and_means_what_it_says() {
-    let long = format!(r#"{{"to":"oc_1","text":"{}"}}"#, "x".repeat(LIMIT));
+    let long = format!(r#"{{"to":"oc_1","text":"{}"}}"#, "x".repeat(LONGEST_BODY));
     check("announced", with_body(MESSAGES, &long), 413, "payload_too_large");
     let unannounced = post(MESSAGES)
         .insert_header(("content-type", "application/json"))
@@ -143,7 +143,12 @@ fn a_body_is_bounded_and_means_what_it_says() {
     check("chunked", chunked(get("/v1/status")), 411, "length_required");
     check("chunked", chunked(anonymous("/healthz")), 411, "length_required");
     check("chunked", chunked(anonymous("/v1/status")), 401, "unauthorized");
-    check("get", get("/v1/status").insert_header(("content-length", LIMIT + 1)), 413, "payload_too_large");
+    check(
+        "get",
+        get("/v1/status").insert_header(("content-length", LONGEST_BODY + 1)),
+        413,
+        "payload_too_large",
+    );
 
     check("syntax", with_body(MESSAGES, "{"), 400, "invalid_json");
     let deep = format!(r#"{{"to":{}"#, "[".repeat(10_000));

@@ -9,12 +9,12 @@ use futures_util::FutureExt;
 use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
 use moorline_core::{
     AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, MessageId, Monotonic, Route,
+    millis,
 };
 use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
 use moorline_supervision::Env;
 use tokio::sync::{mpsc, oneshot};
 
-use super::credentials::millis;
 use super::identity::JudgeHeld;
 use super::lifecycle::{Lifecycle, Recovered, Setback};
 use crate::access::{self, Facts};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_channel::{AccessToken, Credentials as Source};
-use moorline_core::{AccountState, Failure, Monotonic, Secret};
+use moorline_core::{AccountState, Failure, Monotonic, Secret, millis};
 use moorline_supervision::Env;
 use tokio::sync::oneshot;
 
@@ -212,8 +212,4 @@ impl Handler<AccountChanged> for Credentials {
             self.fetch(ctx);
         }
     }
-}
-
-pub(crate) fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

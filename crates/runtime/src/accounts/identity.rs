@@ -8,12 +8,13 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountState, DropReason, Failure, Identity, IdentityState, Monotonic, Timestamp};
+use moorline_core::{
+    AccountState, DropReason, Failure, Identity, IdentityState, Monotonic, Timestamp, millis,
+};
 use moorline_store::{InboxRow, Op, StoreError, StoredIdentity, Tx, Verdict};
 use moorline_supervision::Env;
 
 use super::call::with_token;
-use super::credentials::millis;
 use crate::access::{self, Facts};
 use crate::bus::{self, AccountChanged};
 use crate::conversations::Wake;

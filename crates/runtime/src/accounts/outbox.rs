@@ -11,12 +11,12 @@ use std::time::Duration;
 use actix::prelude::*;
 use moorline_core::{
     AccountState, ConversationId, Effect, Failure, FailureClass, Generation, Monotonic, OutboxId, Receipt,
+    millis,
 };
 use moorline_store::{Claim, Op, OutboxRow, OutboxState, Outcome, SendResult, StoreError, Tx};
 use moorline_supervision::Env;
 
 use super::call::with_token;
-use super::credentials::millis;
 use crate::bus::{self, AccountChanged};
 use crate::services::{Account, STORE_RETRY, Services};
 

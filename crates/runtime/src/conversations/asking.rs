@@ -54,8 +54,7 @@ pub(super) async fn ask(
         let answer = tokio::time::timeout(limit, ticket.ask(turn.clone())).await;
         let Ok(Err(AgentError::Unavailable { reason, retry_after })) = answer else {
             let answer = answer.unwrap_or(Err(AgentError::Timeout { limit }));
-            ticket.note(answer.as_ref().err());
-            ticket.answered();
+            ticket.answered(answer.as_ref().err());
             return Some(answer);
         };
         ticket.failed(&reason, retry_after);

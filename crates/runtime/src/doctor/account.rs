@@ -91,7 +91,7 @@ fn describe(cause: &Cause) -> String {
 
 fn unblock(status: &AccountStatus) -> String {
     let id = &status.id;
-    let table = format!("channels.{}.accounts.{}", id.channel(), id.name());
+    let table = id.config_key();
     let cure = match status.blocked {
         Some(BlockReason::Credentials) | None => format!("correct the credentials in {table}"),
         Some(BlockReason::Permission) => {
@@ -146,7 +146,7 @@ fn identity(id: &AccountId, identity: &IdentityStatus, held: u64) -> Option<Find
 fn token(status: &AccountStatus) -> Option<Finding> {
     let token = status.token.as_ref().filter(|token| token.state == TokenState::Failing)?;
     let why = token.last_error.clone().unwrap_or_default();
-    let table = format!("channels.{}.accounts.{}", status.id.channel(), status.id.name());
+    let table = status.id.config_key();
     Some(
         Finding::error(
             Kind::NoToken,

@@ -4,10 +4,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use moorline_core::DEDUPE_WINDOW;
+use moorline_core::{DEDUPE_WINDOW, millis};
 use moorline_store::{Op, Outcome, StoreError, Tx};
 
-use crate::accounts::millis;
 use crate::services::Services;
 
 /// The first time after a start: not while everybody connects.

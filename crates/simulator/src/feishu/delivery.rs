@@ -450,7 +450,7 @@ mod ladder {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(ladder: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(ladder.iter().map(|rung| u64::try_from(rung.as_millis()).unwrap_or(u64::MAX)))
+        serializer.collect_seq(ladder.iter().map(|rung| moorline_core::millis(*rung)))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
