@@ -15,11 +15,11 @@ pub(crate) fn seeds() -> Vec<u64> {
     seeds.filter(|seed| !seed.is_empty()).map(super::number).collect()
 }
 
-/// Adds a seed that failed, if it is not there yet.
-pub(crate) fn add(outcome: &Outcome) {
-    let Some(failure) = &outcome.failure else { return };
+/// Adds a seed that failed, if it is not there yet; whether it failed.
+pub(crate) fn add(outcome: &Outcome) -> bool {
+    let Some(failure) = &outcome.failure else { return false };
     if seeds().contains(&outcome.seed) {
-        return;
+        return true;
     }
     let what = failure.what.lines().next().unwrap_or_default();
     let what: String = what.chars().take(100).collect();
@@ -28,4 +28,5 @@ pub(crate) fn add(outcome: &Outcome) {
     if let Ok(mut file) = OpenOptions::new().create(true).append(true).open(FILE) {
         drop(file.write_all(line.as_bytes()));
     }
+    true
 }

@@ -30,7 +30,6 @@ impl Crew {
     pub(crate) fn run(&mut self, seeds: Vec<u64>) {
         for outcome in in_parallel(&seeds) {
             self.traces.insert(outcome.seed, outcome.trace);
-            corpus::add(&outcome);
             self.summary.add(outcome);
         }
     }
@@ -60,7 +59,12 @@ fn in_parallel(seeds: &[u64]) -> Vec<Outcome> {
             scope.spawn(|| {
                 while let Some(&seed) = seeds.get(next.fetch_add(1, Relaxed)) {
                     let outcome = caught(seed);
-                    done.lock().push(outcome);
+                    let mut done = done.lock();
+                    // At once: whatever ends the run early must not take the seed with it.
+                    if corpus::add(&outcome) {
+                        println!("seed 0x{seed:016x} failed");
+                    }
+                    done.push(outcome);
                 }
             });
         }

@@ -68,9 +68,6 @@ fn run(request: &Request) -> ExitCode {
         println!("seed 0x{seed:016x} ran twice and was not the same: see docs/simulation.md, Determinism");
     }
     let summary = crew.summary();
-    for failed in &summary.failures {
-        print!("{}", failed.tell());
-    }
     println!("{}", summary.table());
     let kinds: Vec<String> = vocabulary()
         .into_iter()
@@ -80,6 +77,10 @@ fn run(request: &Request) -> ExitCode {
     let idle = if request.seeds >= SEEDS { summary.idle(&kinds, LEAST) } else { Vec::new() };
     if !idle.is_empty() {
         println!("struck fewer than {LEAST} times: {}", idle.join(", "));
+    }
+    // After the table: of a long output often only the end is kept.
+    for failed in &summary.failures {
+        print!("{}", failed.tell());
     }
     println!("{} in {:.0} s", summary.line(), crew.took().as_secs_f64());
     if summary.failures.is_empty() && idle.is_empty() && twice.is_empty() {
