@@ -63,6 +63,7 @@ codes! {
     InvalidIdempotencyKey = "invalid_idempotency_key", UNPROCESSABLE_ENTITY;
     InternalError = "internal_error", INTERNAL_SERVER_ERROR;
     StoreRefused = "store_refused", INTERNAL_SERVER_ERROR;
+    Restarting = "restarting", SERVICE_UNAVAILABLE;
     NoAnswer = "no_answer", SERVICE_UNAVAILABLE;
     Busy = "busy", SERVICE_UNAVAILABLE;
     StoreFull = "store_full", SERVICE_UNAVAILABLE;

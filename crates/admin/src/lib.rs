@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod closing;
 mod code;
 mod exchange;
 mod gate;

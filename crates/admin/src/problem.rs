@@ -66,6 +66,8 @@ pub(crate) enum Problem {
     UnknownRoute,
     #[error("this path takes {0} only")]
     MethodNotAllowed(&'static str),
+    #[error("Moorline is ending or being replaced by a fresh process: ask again in a moment")]
+    Restarting,
     #[error("there was no answer in time; what was asked for may still happen")]
     NoAnswer,
     #[error("a fault in Moorline; the log tells more under this answer's x-request-id")]
@@ -100,6 +102,7 @@ impl Problem {
             Self::UnknownSession => Code::UnknownSession,
             Self::UnknownMessage(_) | Self::NothingToTrace => Code::UnknownMessage,
             Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
+            Self::Restarting => Code::Restarting,
             Self::NoAnswer => Code::NoAnswer,
             Self::Internal => Code::InternalError,
             Self::Reload(ReloadError::NoFile) => Code::NoConfigurationFile,
@@ -155,6 +158,10 @@ impl ResponseError for Problem {
             | Self::SlowBody
             | Self::BrokenBody
             | Self::Internal => {
+                response.force_close();
+            }
+            Self::Restarting => {
+                response.insert_header((header::RETRY_AFTER, "1"));
                 response.force_close();
             }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::body::{Body, Nothing};
+use crate::closing::Closing;
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
 use crate::operator::{Operator, Verb};
@@ -47,6 +48,7 @@ struct NewMessage {
 pub(crate) fn api(
     gate: Data<Gate>,
     ids: Data<RequestIds>,
+    closing: Data<Closing>,
     operator: Data<dyn Operator>,
 ) -> App<
     impl ServiceFactory<
@@ -60,6 +62,7 @@ pub(crate) fn api(
     App::new()
         .app_data(gate)
         .app_data(ids)
+        .app_data(closing)
         .app_data(operator)
         .configure(routes)
         .default_service(web::to(|| async { Answer::Err(Problem::UnknownRoute) }))

@@ -16,6 +16,7 @@ use moorline_runtime::supervision::{ActorRef, ChildSpec, Env};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::oneshot;
 
+use crate::closing::Closing;
 use crate::exchange::RequestIds;
 use crate::gate::Gate;
 use crate::listener::Listener;
@@ -56,6 +57,7 @@ pub struct Admin {
 struct Server {
     arbiter: Arbiter,
     handle: ServerHandle,
+    closing: Closing,
 }
 
 /// Makes the child called `admin` of each life of the root: permanent, restarted as any other actor. All its lives
@@ -89,8 +91,10 @@ impl Admin {
     fn serve(&self, socket: TcpListener) -> io::Result<(Server, oneshot::Receiver<io::Result<()>>)> {
         let gate = Data::new(Gate::new(self.token.clone(), self.listener.local_addr().ip()));
         let ids = Data::new(RequestIds::new(self.env.generation));
+        let closing = Closing::new();
+        let told = Data::new(closing.clone());
         let operator = self.operator.clone();
-        let server = HttpServer::new(move || api(gate.clone(), ids.clone(), operator.clone()))
+        let server = HttpServer::new(move || api(gate.clone(), ids.clone(), told.clone(), operator.clone()))
             .workers(1)
             .disable_signals()
             .max_connections(connections())
@@ -106,7 +110,7 @@ impl Admin {
             // An actor that is gone does not want to know.
             drop(ended.send(server.await));
         });
-        Ok((Server { arbiter, handle }, end))
+        Ok((Server { arbiter, handle, closing }, end))
     }
 }
 
@@ -143,6 +147,7 @@ impl Actor for Admin {
     fn stopping(&mut self, _: &mut Context<Self>) -> Running {
         match &self.server {
             Some(server) => {
+                server.closing.close();
                 // Asked for by the call; how it went is heard by who waits for the server's end.
                 drop(server.handle.stop(true));
                 Running::Continue
@@ -154,6 +159,7 @@ impl Actor for Admin {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.closing.close();
         self.arbiter.stop();
     }
 }
