@@ -18,6 +18,7 @@ use moorline_core::Generation;
 use tokio::time::Instant;
 
 use crate::closing::Closing;
+use crate::connections::Unasked;
 use crate::gate::Gate;
 use crate::problem::Problem;
 
@@ -70,6 +71,9 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Some(connection) = request.conn_data::<Unasked>() {
+        connection.asked();
+    }
     let since = Instant::now();
     let id = ids.next();
     let (method, path) = (request.method().clone(), gate.without_token(request.path()));

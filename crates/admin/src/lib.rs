@@ -12,6 +12,7 @@
 mod body;
 mod closing;
 mod code;
+mod connections;
 mod exchange;
 mod gate;
 mod listener;

@@ -27,6 +27,7 @@ pub(crate) trait Operator: Send + Sync {
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>>;
     fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>>;
     fn shutdown(&self);
+    fn replace(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>>;
     fn listing(&self) -> &dyn Listing;
     fn transcript<'a>(
         &'a self,
@@ -123,6 +124,10 @@ impl Operator for Handle {
 
     fn shutdown(&self) {
         Self::shutdown(self);
+    }
+
+    fn replace(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>> {
+        Box::pin(Self::replace(self))
     }
 
     fn listing(&self) -> &dyn Listing {

@@ -3,7 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use moorline_runtime::{CommandError, ReloadError, StoreError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::body::LONGEST_BODY;
 use crate::code::Code;
@@ -79,6 +79,11 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// As it is answered.
+    pub(crate) fn body(&self) -> Value {
+        json!({ "error": { "code": self.code().name(), "message": self.to_string() } })
+    }
+
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Misdirected => Code::MisdirectedRequest,
@@ -143,7 +148,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (code, status) = (self.code(), self.status_code());
+        let status = self.status_code();
         let mut response = HttpResponse::build(status);
         match self {
             Self::Unauthorized => {
@@ -169,6 +174,6 @@ impl ResponseError for Problem {
             }
             _ => {}
         }
-        response.json(json!({ "error": { "code": code.name(), "message": self.to_string() } }))
+        response.json(self.body())
     }
 }

@@ -44,6 +44,15 @@ struct NewMessage {
     idempotency_key: Option<String>,
 }
 
+/// How the process is to end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    /// Whether a fresh process takes its place.
+    #[serde(default)]
+    restart: bool,
+}
+
 /// The whole API.
 pub(crate) fn api(
     gate: Data<Gate>,
@@ -192,15 +201,20 @@ async fn send(
     Ok(HttpResponse::Accepted().json(enqueued))
 }
 
-/// Answers at once; the process ends in its own order afterwards.
 async fn reload(operator: Data<dyn Operator>, _: Body<Nothing>) -> Answer {
     let applied = operator.reload().await.map_err(Problem::Reload)?;
     Ok(HttpResponse::Ok().json(applied))
 }
 
-async fn shutdown(operator: Data<dyn Operator>, _: Body<Nothing>) -> HttpResponse {
-    operator.shutdown();
-    HttpResponse::build(StatusCode::ACCEPTED).json(json!({ "shutting_down": true }))
+/// Answers at once; the process ends, or is replaced, in its own order afterwards.
+async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer {
+    if end.restart {
+        operator.replace().await.map_err(Problem::Reload)?;
+    } else {
+        operator.shutdown();
+    }
+    let answer = json!({ "shutting_down": true, "restart": end.restart });
+    Ok(HttpResponse::build(StatusCode::ACCEPTED).json(answer))
 }
 
 /// The key of the body or of the header. When both are given they have to be the same (F-057).

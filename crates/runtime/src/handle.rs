@@ -23,7 +23,7 @@ use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, 
 use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::doctor::{self, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
-use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
+use crate::reload::{self, ConfigFile, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
 /// How many conversations of an account the doctor looks at for messages that cannot be sent.
 const HEADS_EXAMINED: u32 = 256;
@@ -47,7 +47,7 @@ pub struct Handle {
     pub(crate) accounts: ActorRef<Accounts>,
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
-    pub(crate) has_config_file: bool,
+    pub(crate) config_file: Option<ConfigFile>,
     pub(crate) exits: ExitRequests,
 }
 
@@ -358,7 +358,7 @@ impl Handle {
     /// # Errors
     /// When the file is wrong: then nothing has changed.
     pub async fn reload(&self) -> Result<Applied, ReloadError> {
-        if !self.has_config_file {
+        if self.config_file.is_none() {
             return Err(ReloadError::NoFile);
         }
         match tokio::time::timeout(RELOAD_DEADLINE, self.config.send(Reload)).await {
@@ -382,6 +382,24 @@ impl Handle {
     /// Asks the process to end.
     pub fn shutdown(&self) {
         self.exits.request(ExitReason::Shutdown);
+    }
+
+    /// Asks for a fresh process in the place of this one. The configuration is looked at first: what the fresh process
+    /// could not start with must not end this one (F-079).
+    ///
+    /// # Errors
+    /// When the configuration file is wrong: then nothing has happened.
+    pub async fn replace(&self) -> Result<(), ReloadError> {
+        if let Some(file) = &self.config_file {
+            reload::check(file).await?;
+        }
+        self.exits.request(ExitReason::Restart);
+        Ok(())
+    }
+
+    /// Why the process is to end, if it is.
+    pub fn exit_reason(&self) -> Option<ExitReason> {
+        self.exits.asked()
     }
 
     /// Resolves when somebody has asked the process to end.

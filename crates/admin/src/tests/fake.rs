@@ -173,6 +173,11 @@ impl Operator for Fake {
         self.done.lock().push("shutdown".to_owned());
     }
 
+    fn replace(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>> {
+        self.done.lock().push("restart".to_owned());
+        Box::pin(async { Ok(()) })
+    }
+
     fn listing(&self) -> &dyn Listing {
         self
     }
