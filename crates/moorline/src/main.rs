@@ -15,9 +15,12 @@ mod demo;
 mod exit;
 mod log;
 mod output;
+mod replace;
 mod run;
 mod run_file;
 mod settings;
+mod signals;
+mod waiting_room;
 
 use std::process::ExitCode;
 
