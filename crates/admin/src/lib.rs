@@ -15,6 +15,7 @@ mod code;
 mod connections;
 mod exchange;
 mod gate;
+mod idempotency;
 mod listener;
 mod lists;
 mod operator;

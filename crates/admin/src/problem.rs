@@ -42,7 +42,7 @@ pub(crate) enum Problem {
     InvalidField(serde_json::Error),
     #[error("`{0}` must not be empty")]
     EmptyField(&'static str),
-    #[error("an idempotency key has 1 to 255 visible ASCII characters, and is the same wherever it is given")]
+    #[error("an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most")]
     InvalidKey,
     #[error("this is not an account id: it is written channel:name, each of a-z, 0-9, `_` and `-`")]
     InvalidAccountId,

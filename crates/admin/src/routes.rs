@@ -18,15 +18,13 @@ use crate::body::{Body, Nothing};
 use crate::closing::Closing;
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
+use crate::idempotency::{key_of, well_formed};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
 use crate::{lists, repair};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
-
-/// The longest idempotency key, in bytes.
-const LONGEST_KEY: usize = 255;
 
 pub(crate) type Answer = Result<HttpResponse, Problem>;
 
@@ -217,24 +215,14 @@ async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer 
     Ok(HttpResponse::build(StatusCode::ACCEPTED).json(answer))
 }
 
-/// The key of the body or of the header. When both are given they have to be the same (F-057).
+/// The key of the body, or else that of the request (F-057).
 fn idempotency_key(
     request: &HttpRequest,
     in_body: Option<String>,
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    let in_headers = request.headers().get_all("idempotency-key");
-    let in_headers =
-        in_headers.map(|value| value.to_str().map(str::to_owned).map_err(|_| Problem::InvalidKey));
-    let mut keys = in_headers.chain(in_body.map(Ok)).collect::<Result<Vec<_>, _>>()?;
-    keys.dedup();
-    match keys.as_slice() {
-        [] => Ok(None),
-        [key]
-            if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Ok(Some(IdempotencyKey::new(key)))
-        }
-        _ => Err(Problem::InvalidKey),
+    match in_body {
+        Some(key) => Ok(Some(IdempotencyKey::new(well_formed(&key)?))),
+        None => Ok(key_of(request.headers())?.map(IdempotencyKey::new)),
     }
 }
 
