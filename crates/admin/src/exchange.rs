@@ -20,6 +20,8 @@ use tokio::time::Instant;
 use crate::closing::Closing;
 use crate::connections::Unasked;
 use crate::gate::Gate;
+use crate::idempotency::{UnderWay, once};
+use crate::operator::Operator;
 use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -68,6 +70,8 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
     gate: web::Data<Gate>,
     ids: web::Data<RequestIds>,
     closing: web::Data<Closing>,
+    under_way: web::Data<UnderWay>,
+    operator: web::Data<dyn Operator>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -82,11 +86,11 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
     let answered = match admitted {
         Ok(()) => {
             // A handler that panics costs its own request only; the server's thread serves the others (F-085).
-            let answering = AssertUnwindSafe(next.call(request)).catch_unwind();
+            let answering = AssertUnwindSafe(once(&under_way, &**operator, request, next)).catch_unwind();
             tokio::select! {
                 biased;
                 answered = answering => match answered {
-                    Ok(Ok(response)) => Ok(response.map_into_boxed_body()),
+                    Ok(Ok(response)) => Ok(response),
                     Ok(Err(error)) => Err((Problem::Internal, format!("was answered by nobody: {error}"))),
                     Err(_) => Err((Problem::Internal, "panicked".to_owned())),
                 },

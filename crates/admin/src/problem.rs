@@ -44,6 +44,10 @@ pub(crate) enum Problem {
     EmptyField(&'static str),
     #[error("an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most")]
     InvalidKey,
+    #[error("this idempotency key was used for another request: choose a new one for each")]
+    KeyReused,
+    #[error("the first request under this idempotency key is still being carried out")]
+    InProgress,
     #[error("this is not an account id: it is written channel:name, each of a-z, 0-9, `_` and `-`")]
     InvalidAccountId,
     #[error("this is not a session id: it is written account~conversation, as lists show it")]
@@ -99,6 +103,8 @@ impl Problem {
             Self::NotAnObject | Self::InvalidField(_) => Code::InvalidField,
             Self::EmptyField(_) => Code::EmptyField,
             Self::InvalidKey => Code::InvalidIdempotencyKey,
+            Self::KeyReused => Code::IdempotencyKeyReused,
+            Self::InProgress => Code::InProgress,
             Self::InvalidAccountId => Code::InvalidAccountId,
             Self::InvalidSessionId => Code::InvalidSessionId,
             Self::InvalidMessageId | Self::InvalidTrace => Code::InvalidMessageId,

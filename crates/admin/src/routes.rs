@@ -18,7 +18,7 @@ use crate::body::{Body, Nothing};
 use crate::closing::Closing;
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
-use crate::idempotency::{key_of, well_formed};
+use crate::idempotency::{ThenEnd, UnderWay, key_of, well_formed};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
 use crate::{lists, repair};
@@ -70,6 +70,7 @@ pub(crate) fn api(
         .app_data(gate)
         .app_data(ids)
         .app_data(closing)
+        .app_data(Data::new(UnderWay::default()))
         .app_data(operator)
         .configure(routes)
         .default_service(web::to(|| async { Answer::Err(Problem::UnknownRoute) }))
@@ -207,12 +208,12 @@ async fn reload(operator: Data<dyn Operator>, _: Body<Nothing>) -> Answer {
 /// Answers at once; the process ends, or is replaced, in its own order afterwards.
 async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer {
     if end.restart {
-        operator.replace().await.map_err(Problem::Reload)?;
-    } else {
-        operator.shutdown();
+        operator.may_restart().await.map_err(Problem::Reload)?;
     }
     let answer = json!({ "shutting_down": true, "restart": end.restart });
-    Ok(HttpResponse::build(StatusCode::ACCEPTED).json(answer))
+    let mut response = HttpResponse::build(StatusCode::ACCEPTED).json(answer);
+    response.extensions_mut().insert(ThenEnd { restart: end.restart });
+    Ok(response)
 }
 
 /// The key of the body, or else that of the request (F-057).

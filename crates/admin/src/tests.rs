@@ -2,6 +2,7 @@
 
 mod answers;
 mod fake;
+mod idempotency;
 mod lists;
 mod pages;
 mod refusals;

@@ -36,6 +36,8 @@ pub enum Failure<'a> {
 pub fn is_restart(failure: Failure<'_>, phase: Option<Phase>) -> bool {
     match failure {
         Failure::Answered(503, "restarting") | Failure::Closed | Failure::TimedOut => true,
+        // The attempt before this one, whose answer was lost.
+        Failure::Answered(409, "in_progress") => true,
         Failure::WebSocketClosed(1000 | 1012) => true,
         Failure::Refused => matches!(phase, Some(Phase::Starting | Phase::Restarting)),
         Failure::Answered(..) | Failure::WebSocketClosed(_) | Failure::Other => false,
@@ -66,7 +68,8 @@ mod tests {
             (Failure::Answered(500, "restarting"), never),
             (Failure::Answered(401, "unauthorized"), never),
             (Failure::Answered(404, "unknown_account"), never),
-            (Failure::Answered(409, "in_progress"), never),
+            (Failure::Answered(409, "in_progress"), always),
+            (Failure::Answered(409, "wrong_state"), never),
             (Failure::WebSocketClosed(1006), never),
             (Failure::WebSocketClosed(1008), never),
             (Failure::Other, never),

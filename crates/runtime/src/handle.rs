@@ -15,7 +15,9 @@ use moorline_config::Config;
 use moorline_core::{
     AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, OutboxId, Timestamp,
 };
-use moorline_store::{Counts, Entry, Health, Listing, OutboxRow, OutboxState, Store, StoreError};
+use moorline_store::{
+    Counts, Entry, Health, Listing, Op, OutboxRow, OutboxState, RequestAnswer, Store, StoreError, Tx,
+};
 use moorline_supervision::{ActorRef, Node, Tree};
 use serde::Serialize;
 
@@ -384,17 +386,37 @@ impl Handle {
         self.exits.request(ExitReason::Shutdown);
     }
 
-    /// Asks for a fresh process in the place of this one. The configuration is looked at first: what the fresh process
-    /// could not start with must not end this one (F-079).
+    /// Whether a fresh process could start: what it could not start with must not end this one (F-079).
     ///
     /// # Errors
-    /// When the configuration file is wrong: then nothing has happened.
-    pub async fn replace(&self) -> Result<(), ReloadError> {
-        if let Some(file) = &self.config_file {
-            reload::check(file).await?;
+    /// When the configuration file is wrong.
+    pub async fn may_restart(&self) -> Result<(), ReloadError> {
+        match &self.config_file {
+            Some(file) => reload::check(file).await,
+            None => Ok(()),
         }
+    }
+
+    /// Asks for a fresh process in the place of this one.
+    pub fn replace(&self) {
         self.exits.request(ExitReason::Restart);
-        Ok(())
+    }
+
+    /// What the request under this idempotency key was answered with.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn answer(&self, key: &str) -> Result<Option<RequestAnswer>, StoreError> {
+        self.store.answer(key).await
+    }
+
+    /// Remembers the answer to a request under its idempotency key.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn remember(&self, key: &str, answer: RequestAnswer) -> Result<(), StoreError> {
+        let op = Op::RememberAnswer { key: key.to_owned(), answer };
+        self.store.commit(Tx::global(self.clock.wall(), [op])).await.map(drop)
     }
 
     /// Why the process is to end, if it is.
