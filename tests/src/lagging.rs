@@ -92,6 +92,10 @@ impl Store for Lagging {
         self.late(self.inner.cursor(account, kind))
     }
 
+    fn answer(&self, key: &str) -> Read<Option<moorline_store::RequestAnswer>> {
+        self.late(self.inner.answer(key))
+    }
+
     fn counts(&self) -> Read<BTreeMap<AccountId, Counts>> {
         self.inner.counts()
     }

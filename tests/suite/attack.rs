@@ -150,6 +150,13 @@ impl Store for Slow {
         self.inner.cursor(account, kind)
     }
 
+    fn answer(
+        &self,
+        key: &str,
+    ) -> BoxFuture<'static, Result<Option<moorline_store::RequestAnswer>, StoreError>> {
+        self.inner.answer(key)
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
     }

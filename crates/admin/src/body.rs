@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use actix_web::dev::Payload;
+use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
@@ -26,6 +27,15 @@ pub(crate) struct Body<T>(pub(crate) T);
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
+/// All of a body, as it came.
+pub(crate) async fn read(payload: web::Payload) -> Result<Bytes, Problem> {
+    tokio::time::timeout(ARRIVES_WITHIN, payload.to_bytes_limited(LONGEST_BODY))
+        .await
+        .map_err(|_| Problem::SlowBody)?
+        .map_err(|_| Problem::PayloadTooLarge)?
+        .map_err(|_| Problem::BrokenBody)
+}
+
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Error = Problem;
     type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
@@ -33,12 +43,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let payload = web::Payload::from_request(request, payload);
         Box::pin(async move {
-            let payload = payload.await.map_err(|_| Problem::BrokenBody)?;
-            let bytes = tokio::time::timeout(ARRIVES_WITHIN, payload.to_bytes_limited(LONGEST_BODY))
-                .await
-                .map_err(|_| Problem::SlowBody)?
-                .map_err(|_| Problem::PayloadTooLarge)?
-                .map_err(|_| Problem::BrokenBody)?;
+            let bytes = read(payload.await.map_err(|_| Problem::BrokenBody)?).await?;
             let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
             // serde would fill the fields in from an array, by position.
             if text.trim_ascii_start().starts_with(b"[") {

@@ -50,6 +50,7 @@ codes! {
     AccountStopped = "account_stopped", CONFLICT;
     AccountOrphaned = "account_orphaned", CONFLICT;
     AccountConfigured = "account_configured", CONFLICT;
+    InProgress = "in_progress", CONFLICT;
     WrongState = "wrong_state", CONFLICT;
     NothingToResume = "nothing_to_resume", CONFLICT;
     LengthRequired = "length_required", LENGTH_REQUIRED;
@@ -60,9 +61,11 @@ codes! {
     EmptyField = "empty_field", UNPROCESSABLE_ENTITY;
     InvalidConfiguration = "invalid_configuration", UNPROCESSABLE_ENTITY;
     NoConfigurationFile = "no_configuration_file", CONFLICT;
+    IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;
     InvalidIdempotencyKey = "invalid_idempotency_key", UNPROCESSABLE_ENTITY;
     InternalError = "internal_error", INTERNAL_SERVER_ERROR;
     StoreRefused = "store_refused", INTERNAL_SERVER_ERROR;
+    Restarting = "restarting", SERVICE_UNAVAILABLE;
     NoAnswer = "no_answer", SERVICE_UNAVAILABLE;
     Busy = "busy", SERVICE_UNAVAILABLE;
     StoreFull = "store_full", SERVICE_UNAVAILABLE;

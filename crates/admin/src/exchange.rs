@@ -4,6 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
@@ -16,10 +17,17 @@ use futures_util::FutureExt;
 use moorline_core::Generation;
 use tokio::time::Instant;
 
+use crate::closing::Closing;
+use crate::connections::Unasked;
 use crate::gate::Gate;
+use crate::idempotency::{UnderWay, once};
+use crate::operator::Operator;
 use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a request under way may still take when the endpoint closes; less than the server waits for it.
+const FINISHES_WITHIN: Duration = Duration::from_millis(500);
 
 /// Numbers the requests of one life of the server: `3-17` is the seventeenth of the third.
 #[derive(Debug)]
@@ -61,34 +69,51 @@ impl MessageBody for Unread {
 pub(crate) async fn exchange<B: MessageBody + 'static>(
     gate: web::Data<Gate>,
     ids: web::Data<RequestIds>,
+    closing: web::Data<Closing>,
+    under_way: web::Data<UnderWay>,
+    operator: web::Data<dyn Operator>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    if let Some(connection) = request.conn_data::<Unasked>() {
+        connection.asked();
+    }
     let since = Instant::now();
     let id = ids.next();
     let (method, path) = (request.method().clone(), gate.without_token(request.path()));
     let admitted = gate.admit(request.request());
     let is_mutation = admitted.is_ok() && !method.is_safe();
-    let outcome = match admitted {
-        // A handler that panics costs its own request only; the server's thread serves the others (F-085).
-        Ok(()) => match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-            Ok(Ok(response)) => Ok(response.map_into_boxed_body()),
-            Ok(Err(error)) => Err(format!("was answered by nobody: {error}")),
-            Err(_) => Err("panicked".to_owned()),
-        },
+    let answered = match admitted {
+        Ok(()) => {
+            // A handler that panics costs its own request only; the server's thread serves the others (F-085).
+            let answering = AssertUnwindSafe(once(&under_way, &**operator, request, next)).catch_unwind();
+            tokio::select! {
+                biased;
+                answered = answering => match answered {
+                    Ok(Ok(response)) => Ok(response),
+                    Ok(Err(error)) => Err((Problem::Internal, format!("was answered by nobody: {error}"))),
+                    Err(_) => Err((Problem::Internal, "panicked".to_owned())),
+                },
+                () = patience(&closing) => Err((Problem::Restarting, "was not finished in time".to_owned())),
+            }
+        }
         Err(problem) => {
             let body = request.take_payload();
             let response = request.into_response(problem.error_response());
             Ok(response.map_body(|_, answer| BoxBody::new(Unread { answer, _body: body })))
         }
     };
-    let mut response = match outcome {
+    let mut response = match answered {
         Ok(response) => response,
-        Err(what) => {
-            tracing::error!(actor = "admin", request = id, %method, path, "the request {what}");
-            let mut response = Problem::Internal.error_response();
+        Err((problem, what)) => {
+            if matches!(problem, Problem::Restarting) {
+                tracing::warn!(actor = "admin", request = id, %method, path, "the request {what}");
+            } else {
+                tracing::error!(actor = "admin", request = id, %method, path, "the request {what}");
+            }
+            let mut response = problem.error_response();
             dress(response.headers_mut(), &id);
-            return Err(InternalError::from_response(Problem::Internal, response).into());
+            return Err(InternalError::from_response(problem, response).into());
         }
     };
     dress(response.headers_mut(), &id);
@@ -101,6 +126,12 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
         tracing::debug!(actor = "admin", request = id, %method, path, status, ms, "request");
     }
     Ok(response)
+}
+
+/// What is under way when the endpoint closes may still be answered, for a moment (F-080).
+async fn patience(closing: &Closing) {
+    closing.closed().await;
+    tokio::time::sleep(FINISHES_WITHIN).await;
 }
 
 fn dress(headers: &mut HeaderMap, id: &str) {

@@ -10,9 +10,12 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod closing;
 mod code;
+mod connections;
 mod exchange;
 mod gate;
+mod idempotency;
 mod listener;
 mod lists;
 mod operator;

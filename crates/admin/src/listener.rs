@@ -1,4 +1,5 @@
-//! The socket, bound before anything else starts and kept for as long as the process lives.
+//! The socket, bound before anything else starts and kept for as long as the process lives; a process that replaces
+//! another one, or that systemd started for its socket, is handed one that listens already.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -28,12 +29,26 @@ impl Listener {
         Ok(Self { socket, address })
     }
 
+    /// Takes over a socket that listens already, if it is the one that is wanted: `address`, with any port for 0.
+    ///
+    /// # Errors
+    /// When its address cannot be told.
+    pub fn inherit(socket: TcpListener, address: SocketAddr) -> io::Result<Option<Self>> {
+        let has = socket.local_addr()?;
+        let is_wanted = has.ip() == address.ip() && (address.port() == 0 || has.port() == address.port());
+        Ok(is_wanted.then_some(Self { socket, address: has }))
+    }
+
     /// Where it listens; with the port that was chosen when the configured one is 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    pub(crate) fn duplicate(&self) -> io::Result<TcpListener> {
+    /// Another handle on the same socket.
+    ///
+    /// # Errors
+    /// When the process has no more files to open.
+    pub fn duplicate(&self) -> io::Result<TcpListener> {
         self.socket.try_clone()
     }
 }

@@ -5,7 +5,7 @@ use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId}
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountView, Applied, CommandError, Discarded, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow,
-    ReloadError, Report, Resumed, Status, StoreError,
+    ReloadError, Report, RequestAnswer, Resumed, Status, StoreError,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
@@ -26,7 +26,14 @@ pub(crate) trait Operator: Send + Sync {
         key: Option<IdempotencyKey>,
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>>;
     fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>>;
-    fn shutdown(&self);
+    fn may_restart(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>>;
+    fn end(&self, restart: bool);
+    fn answer<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<RequestAnswer>, StoreError>>;
+    fn remember<'a>(
+        &'a self,
+        key: &'a str,
+        answer: RequestAnswer,
+    ) -> LocalBoxFuture<'a, Result<(), StoreError>>;
     fn listing(&self) -> &dyn Listing;
     fn transcript<'a>(
         &'a self,
@@ -121,8 +128,24 @@ impl Operator for Handle {
         Box::pin(Self::reload(self))
     }
 
-    fn shutdown(&self) {
-        Self::shutdown(self);
+    fn may_restart(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>> {
+        Box::pin(Self::may_restart(self))
+    }
+
+    fn end(&self, restart: bool) {
+        if restart { self.replace() } else { self.shutdown() }
+    }
+
+    fn answer<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<RequestAnswer>, StoreError>> {
+        Box::pin(Self::answer(self, key))
+    }
+
+    fn remember<'a>(
+        &'a self,
+        key: &'a str,
+        answer: RequestAnswer,
+    ) -> LocalBoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(Self::remember(self, key, answer))
     }
 
     fn listing(&self) -> &dyn Listing {

@@ -3,7 +3,7 @@
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use moorline_runtime::{CommandError, ReloadError, StoreError};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::body::LONGEST_BODY;
 use crate::code::Code;
@@ -42,8 +42,12 @@ pub(crate) enum Problem {
     InvalidField(serde_json::Error),
     #[error("`{0}` must not be empty")]
     EmptyField(&'static str),
-    #[error("an idempotency key has 1 to 255 visible ASCII characters, and is the same wherever it is given")]
+    #[error("an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most")]
     InvalidKey,
+    #[error("this idempotency key was used for another request: choose a new one for each")]
+    KeyReused,
+    #[error("the first request under this idempotency key is still being carried out")]
+    InProgress,
     #[error("this is not an account id: it is written channel:name, each of a-z, 0-9, `_` and `-`")]
     InvalidAccountId,
     #[error("this is not a session id: it is written account~conversation, as lists show it")]
@@ -66,6 +70,8 @@ pub(crate) enum Problem {
     UnknownRoute,
     #[error("this path takes {0} only")]
     MethodNotAllowed(&'static str),
+    #[error("Moorline is ending or being replaced by a fresh process: ask again in a moment")]
+    Restarting,
     #[error("there was no answer in time; what was asked for may still happen")]
     NoAnswer,
     #[error("a fault in Moorline; the log tells more under this answer's x-request-id")]
@@ -77,6 +83,11 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// As it is answered.
+    pub(crate) fn body(&self) -> Value {
+        json!({ "error": { "code": self.code().name(), "message": self.to_string() } })
+    }
+
     pub(crate) fn code(&self) -> Code {
         match self {
             Self::Misdirected => Code::MisdirectedRequest,
@@ -92,6 +103,8 @@ impl Problem {
             Self::NotAnObject | Self::InvalidField(_) => Code::InvalidField,
             Self::EmptyField(_) => Code::EmptyField,
             Self::InvalidKey => Code::InvalidIdempotencyKey,
+            Self::KeyReused => Code::IdempotencyKeyReused,
+            Self::InProgress => Code::InProgress,
             Self::InvalidAccountId => Code::InvalidAccountId,
             Self::InvalidSessionId => Code::InvalidSessionId,
             Self::InvalidMessageId | Self::InvalidTrace => Code::InvalidMessageId,
@@ -100,6 +113,7 @@ impl Problem {
             Self::UnknownSession => Code::UnknownSession,
             Self::UnknownMessage(_) | Self::NothingToTrace => Code::UnknownMessage,
             Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
+            Self::Restarting => Code::Restarting,
             Self::NoAnswer => Code::NoAnswer,
             Self::Internal => Code::InternalError,
             Self::Reload(ReloadError::NoFile) => Code::NoConfigurationFile,
@@ -140,7 +154,7 @@ impl ResponseError for Problem {
     }
 
     fn error_response(&self) -> HttpResponse {
-        let (code, status) = (self.code(), self.status_code());
+        let status = self.status_code();
         let mut response = HttpResponse::build(status);
         match self {
             Self::Unauthorized => {
@@ -157,11 +171,15 @@ impl ResponseError for Problem {
             | Self::Internal => {
                 response.force_close();
             }
+            Self::Restarting => {
+                response.insert_header((header::RETRY_AFTER, "1"));
+                response.force_close();
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE => {
                 response.insert_header((header::RETRY_AFTER, "1"));
             }
             _ => {}
         }
-        response.json(json!({ "error": { "code": code.name(), "message": self.to_string() } }))
+        response.json(self.body())
     }
 }

@@ -15,17 +15,16 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::body::{Body, Nothing};
+use crate::closing::Closing;
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
+use crate::idempotency::{ThenEnd, UnderWay, key_of, well_formed};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
 use crate::{lists, repair};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
-
-/// The longest idempotency key, in bytes.
-const LONGEST_KEY: usize = 255;
 
 pub(crate) type Answer = Result<HttpResponse, Problem>;
 
@@ -43,10 +42,20 @@ struct NewMessage {
     idempotency_key: Option<String>,
 }
 
+/// How the process is to end.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct End {
+    /// Whether a fresh process takes its place.
+    #[serde(default)]
+    restart: bool,
+}
+
 /// The whole API.
 pub(crate) fn api(
     gate: Data<Gate>,
     ids: Data<RequestIds>,
+    closing: Data<Closing>,
     operator: Data<dyn Operator>,
 ) -> App<
     impl ServiceFactory<
@@ -60,6 +69,8 @@ pub(crate) fn api(
     App::new()
         .app_data(gate)
         .app_data(ids)
+        .app_data(closing)
+        .app_data(Data::new(UnderWay::default()))
         .app_data(operator)
         .configure(routes)
         .default_service(web::to(|| async { Answer::Err(Problem::UnknownRoute) }))
@@ -189,35 +200,30 @@ async fn send(
     Ok(HttpResponse::Accepted().json(enqueued))
 }
 
-/// Answers at once; the process ends in its own order afterwards.
 async fn reload(operator: Data<dyn Operator>, _: Body<Nothing>) -> Answer {
     let applied = operator.reload().await.map_err(Problem::Reload)?;
     Ok(HttpResponse::Ok().json(applied))
 }
 
-async fn shutdown(operator: Data<dyn Operator>, _: Body<Nothing>) -> HttpResponse {
-    operator.shutdown();
-    HttpResponse::build(StatusCode::ACCEPTED).json(json!({ "shutting_down": true }))
+/// Answers at once; the process ends, or is replaced, in its own order afterwards.
+async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer {
+    if end.restart {
+        operator.may_restart().await.map_err(Problem::Reload)?;
+    }
+    let answer = json!({ "shutting_down": true, "restart": end.restart });
+    let mut response = HttpResponse::build(StatusCode::ACCEPTED).json(answer);
+    response.extensions_mut().insert(ThenEnd { restart: end.restart });
+    Ok(response)
 }
 
-/// The key of the body or of the header. When both are given they have to be the same (F-057).
+/// The key of the body, or else that of the request (F-057).
 fn idempotency_key(
     request: &HttpRequest,
     in_body: Option<String>,
 ) -> Result<Option<IdempotencyKey>, Problem> {
-    let in_headers = request.headers().get_all("idempotency-key");
-    let in_headers =
-        in_headers.map(|value| value.to_str().map(str::to_owned).map_err(|_| Problem::InvalidKey));
-    let mut keys = in_headers.chain(in_body.map(Ok)).collect::<Result<Vec<_>, _>>()?;
-    keys.dedup();
-    match keys.as_slice() {
-        [] => Ok(None),
-        [key]
-            if (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) =>
-        {
-            Ok(Some(IdempotencyKey::new(key)))
-        }
-        _ => Err(Problem::InvalidKey),
+    match in_body {
+        Some(key) => Ok(Some(IdempotencyKey::new(well_formed(&key)?))),
+        None => Ok(key_of(request.headers())?.map(IdempotencyKey::new)),
     }
 }
 

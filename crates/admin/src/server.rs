@@ -16,6 +16,8 @@ use moorline_runtime::supervision::{ActorRef, ChildSpec, Env};
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::oneshot;
 
+use crate::closing::Closing;
+use crate::connections::Connections;
 use crate::exchange::RequestIds;
 use crate::gate::Gate;
 use crate::listener::Listener;
@@ -31,8 +33,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How long a client may take to close after we did.
 const CLOSES_WITHIN: Duration = Duration::from_secs(1);
 
-/// How long requests under way may take once the actor was asked to stop, in seconds.
+/// How long requests and WebSockets under way may take once the actor was asked to stop, in seconds.
 const STOPS_WITHIN_SECS: u64 = 1;
+
+/// How long a connection that was taken may be on its way to the worker.
+const TAKEN_WITHIN: Duration = Duration::from_millis(20);
 
 /// Connections at a time, at most; more wait in the socket's backlog. Above the thousand slow clients that must not
 /// keep anybody else from being served (F-085).
@@ -56,6 +61,8 @@ pub struct Admin {
 struct Server {
     arbiter: Arbiter,
     handle: ServerHandle,
+    closing: Closing,
+    connections: Connections,
 }
 
 /// Makes the child called `admin` of each life of the root: permanent, restarted as any other actor. All its lives
@@ -89,11 +96,15 @@ impl Admin {
     fn serve(&self, socket: TcpListener) -> io::Result<(Server, oneshot::Receiver<io::Result<()>>)> {
         let gate = Data::new(Gate::new(self.token.clone(), self.listener.local_addr().ip()));
         let ids = Data::new(RequestIds::new(self.env.generation));
+        let (closing, connections) = (Closing::new(), Connections::default());
+        let taken = connections.clone();
+        let told = Data::new(closing.clone());
         let operator = self.operator.clone();
-        let server = HttpServer::new(move || api(gate.clone(), ids.clone(), operator.clone()))
+        let server = HttpServer::new(move || api(gate.clone(), ids.clone(), told.clone(), operator.clone()))
+            .on_connect(move |io, extensions| taken.taken(io, extensions))
             .workers(1)
             .disable_signals()
-            .max_connections(connections())
+            .max_connections(most_connections())
             .client_request_timeout(HEAD_ARRIVES_WITHIN)
             .client_disconnect_timeout(CLOSES_WITHIN)
             .keep_alive(KEEP_ALIVE)
@@ -106,12 +117,12 @@ impl Admin {
             // An actor that is gone does not want to know.
             drop(ended.send(server.await));
         });
-        Ok((Server { arbiter, handle }, end))
+        Ok((Server { arbiter, handle, closing, connections }, end))
     }
 }
 
 /// How many connections the process can afford: a quarter of the files it may open.
-fn connections() -> usize {
+fn most_connections() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from((files / FILES_PER_CONNECTION).clamp(1, CONNECTIONS)).unwrap_or(1)
 }
@@ -143,8 +154,7 @@ impl Actor for Admin {
     fn stopping(&mut self, _: &mut Context<Self>) -> Running {
         match &self.server {
             Some(server) => {
-                // Asked for by the call; how it went is heard by who waits for the server's end.
-                drop(server.handle.stop(true));
+                server.end();
                 Running::Continue
             }
             None => Running::Stop,
@@ -152,8 +162,27 @@ impl Actor for Admin {
     }
 }
 
+impl Server {
+    /// Begins an orderly end: whoever comes from now on waits in the socket's backlog for whoever serves next; everybody
+    /// who is here gets an answer. How it went is heard by who waits for the server's end.
+    fn end(&self) {
+        let (handle, closing, connections) =
+            (self.handle.clone(), self.closing.clone(), self.connections.clone());
+        self.arbiter.spawn(async move {
+            handle.pause().await;
+            // Those who were taken just before reach their worker, which would drop them later.
+            tokio::time::sleep(TAKEN_WITHIN).await;
+            closing.close();
+            connections.say_goodbye();
+            handle.stop(true).await;
+        });
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
+        self.closing.close();
+        self.connections.say_goodbye();
         self.arbiter.stop();
     }
 }

@@ -2,6 +2,7 @@
 
 mod answers;
 mod fake;
+mod idempotency;
 mod lists;
 mod pages;
 mod refusals;
@@ -17,6 +18,7 @@ use actix_web::web::Data;
 use moorline_core::{Generation, Secret};
 use serde_json::Value;
 
+use crate::closing::Closing;
 use crate::exchange::RequestIds;
 use crate::gate::Gate;
 use crate::operator::Operator;
@@ -77,7 +79,8 @@ fn ask_on(listens_on: &str, fake: &Arc<Fake>, request: TestRequest) -> Answer {
     let ids = Data::new(RequestIds::new(Generation::FIRST));
     let operator = Data::from(Arc::clone(fake) as Arc<dyn Operator>);
     actix_rt::System::new().block_on(async move {
-        let service = init_service(api(gate, ids, operator)).await;
+        let closing = Data::new(Closing::new());
+        let service = init_service(api(gate, ids, closing, operator)).await;
         let response = call_service(&service, request.to_request()).await;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = serde_json::from_slice(&read_body(response).await).unwrap();

@@ -67,8 +67,17 @@ pub enum Command {
     },
     /// Read the configuration now and apply what has changed in it; a changed file is also read by itself.
     Reload,
+    /// Replace the running process by a fresh one, with the same process id; callers wait meanwhile.
+    Restart(Wait),
     /// End the running process in an orderly way.
-    Shutdown,
+    Shutdown(Wait),
+}
+
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// Return as soon as the process has been told.
+    #[arg(long)]
+    pub no_wait: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! The commands that talk to a running process.
 
 mod doctor;
+pub mod end;
 pub mod lists;
 pub mod repair;
 pub mod trace;
@@ -251,21 +252,6 @@ pub async fn reload(place: &Place, as_json: bool) -> Result<Code> {
         }
     }
     output::line(&format!("{} accounts untouched", answer.body["untouched"]))?;
-    Ok(Code::Ok)
-}
-
-/// `moorline shutdown`.
-pub async fn shutdown(place: &Place, as_json: bool) -> Result<Code> {
-    let answer = Client::of_running(place)?.call(Method::POST, "/v1/shutdown", None).await?;
-    if answer.status != StatusCode::ACCEPTED && !answer.status.is_success() {
-        output::json(&answer.body)?;
-        return Ok(Code::Internal);
-    }
-    if as_json {
-        output::json(&answer.body)?
-    } else {
-        output::line("shutting down")?
-    }
     Ok(Code::Ok)
 }
 

@@ -18,6 +18,7 @@ use moorline_simulator::server::{Options, Server};
 use crate::cli::{DEFAULT_CONFIG, Place};
 use crate::exit::{Code, Failed};
 use crate::output;
+use crate::replace::Birth;
 use crate::run::serve;
 use crate::settings::Settings;
 use story::Story;
@@ -33,6 +34,7 @@ const LEDGER: usize = 10_000;
 /// # Errors
 /// When one of them cannot be started; mostly because a port is in use.
 pub fn demo(place: &Place, calm: bool) -> Result<Code> {
+    let mut birth = Birth::take()?;
     let mut settings = source(place)
         .and_then(|source| Settings::from_source(&source))
         .map_err(|diagnosis| Failed::new(Code::BadConfiguration, diagnosis))?;
@@ -50,9 +52,9 @@ pub fn demo(place: &Place, calm: bool) -> Result<Code> {
         .map_err(|error| Failed::new(Code::BadConfiguration, format!("{error}; is another demo running?")))?;
     welcome(&settings, platform)?;
     let story = Story::child(simulator, calm);
-    let code = serve(settings, None, server.control_address(), vec![story]);
+    let ended = serve(settings, None, server.control_address(), vec![story], &mut birth);
     server.stop();
-    code
+    ended?.finish()
 }
 
 /// The demo's own configuration, or another one whose accounts are all on one platform on this machine.

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 /// How the process ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,12 +25,25 @@ pub enum Code {
     BadConfiguration = 78,
     /// A second SIGINT ended it at once, as a shell expects to see it.
     Interrupted = 130,
+    /// The same for SIGTERM.
+    Terminated = 143,
 }
 
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code as u8)
     }
+}
+
+/// Ends the process with `code` after `span`, should it still be there: a disk that does not answer must not keep it.
+pub fn at_latest(span: Duration, code: Code) {
+    let waiting = move || {
+        let (_never, nothing) = mpsc::channel::<()>();
+        let _ = nothing.recv_timeout(span);
+        std::process::exit(code as i32);
+    };
+    // Without it the process only ends as late as it does.
+    drop(thread::Builder::new().name("end".to_owned()).spawn(waiting));
 }
 
 /// An error that ends the process with a code of its own.

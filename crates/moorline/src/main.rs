@@ -15,9 +15,13 @@ mod demo;
 mod exit;
 mod log;
 mod output;
+mod replace;
+mod retry;
 mod run;
 mod run_file;
 mod settings;
+mod signals;
+mod waiting_room;
 
 use std::process::ExitCode;
 
@@ -66,7 +70,8 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Outbox(action) => talk(commands::lists::outbox(place, action, json)),
         Command::Trace { message } => talk(commands::trace::trace(place, message, json)),
         Command::Reload => talk(commands::reload(place, json)),
-        Command::Shutdown => talk(commands::shutdown(place, json)),
+        Command::Restart(wait) => talk(commands::end::restart(place, wait, json)),
+        Command::Shutdown(wait) => talk(commands::end::shutdown(place, wait, json)),
     }
 }
 

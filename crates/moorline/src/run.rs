@@ -1,31 +1,78 @@
-//! The daemon: lock, bind, open, start, wait, drain.
+//! The daemon: lock, bind, open, start, wait, drain; and what comes after it: an end, or a fresh process.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use moorline_admin::{Admin, admin_child, token};
+use moorline_admin::{Listener, admin_child, token};
 use moorline_core::{BootId, Clock};
 use moorline_runtime::{ChildFactory, ConfigFile, ExitReason, Handle, Options, Runtime};
 use moorline_store::{DataDir, OpenError, SqliteOptions, SqliteStore, Store};
 use moorline_transport::{Proxy, Transport};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Place;
+use crate::client::data_dir;
 use crate::clock::SystemClock;
-use crate::exit::{Code, Failed};
+use crate::exit::{Code, Failed, at_latest, code_of};
+use crate::replace::{Birth, Heir};
 use crate::run_file::{Phase, RunFile};
 use crate::settings::Settings;
+use crate::signals::{Asked, Signals};
+use crate::{output, waiting_room};
+
+/// How much longer than its grace a drain may take, for goodbyes and the last words to the store (F-070).
+const LAST_STEPS: Duration = Duration::from_millis(1_500);
+
+/// How long closing everything may take once nobody wants to wait.
+const HURRY: Duration = Duration::from_millis(800);
 
 /// `moorline run`.
 ///
 /// # Errors
-/// When the configuration is wrong or something cannot be started; nothing is left half started.
+/// When the configuration is wrong or something cannot be started; nothing is left half started. A process that replaces
+/// another one tries again instead, for nobody may be watching it.
 pub fn run(place: &Place) -> Result<Code> {
+    let mut birth = Birth::take()?;
+    let mut last = String::new();
+    loop {
+        let delay = birth.delay();
+        if !delay.is_zero() {
+            note_problem(place, &last);
+            if let Some(code) = waiting_room::wait(birth.socket(), delay)? {
+                leave(place);
+                return Ok(code);
+            }
+        }
+        match start(place, &mut birth) {
+            Ok(ended) => return ended.finish(),
+            // Somebody else has taken over; or nobody was here before, and whoever started us reads this.
+            Err(error) if !birth.is_replacement() || code_of(&error) == Code::AlreadyRunning => {
+                return Err(error);
+            }
+            Err(error) => {
+                birth.failed();
+                let seconds = birth.delay().as_secs();
+                last = format!("the start failed and is tried again in {seconds} s: {error:#}");
+                if tracing::dispatcher::has_been_set() {
+                    tracing::error!(attempts = birth.failures(), "{last}");
+                } else {
+                    output::note(&last);
+                }
+            }
+        }
+    }
+}
+
+/// One attempt at it.
+fn start(place: &Place, birth: &mut Birth) -> Result<Ended> {
     let settings = Settings::read(place)?;
-    crate::log::start(&settings.config.log)?;
+    if !tracing::dispatcher::has_been_set() {
+        crate::log::start(&settings.config.log)?;
+    }
     for warning in &settings.warnings.0 {
         tracing::warn!(actor = "config", "{warning}");
     }
@@ -35,7 +82,28 @@ pub fn run(place: &Place) -> Result<Code> {
         Ok(settings) => Ok((settings.config, settings.plans)),
         Err(problems) => Err(format!("{problems:#}").lines().map(str::to_owned).collect()),
     };
-    serve(settings, Some(ConfigFile { path, load: Arc::new(load) }), None, Vec::new())
+    serve(settings, Some(ConfigFile { path, load: Arc::new(load) }), None, Vec::new(), birth)
+}
+
+/// How a run came to its end.
+pub enum Ended {
+    /// For good.
+    Over(Code),
+    /// A fresh process takes over.
+    Replaced(Box<Heir>),
+}
+
+impl Ended {
+    /// Ends, one way or the other.
+    ///
+    /// # Errors
+    /// When there is to be a fresh process and cannot be.
+    pub fn finish(self) -> Result<Code> {
+        match self {
+            Self::Over(code) => Ok(code),
+            Self::Replaced(heir) => Err(heir.succeed().into()),
+        }
+    }
 }
 
 /// Runs until somebody asks for the end, with more children of the root if there are any.
@@ -46,66 +114,127 @@ pub fn serve(
     settings: Settings,
     config_file: Option<ConfigFile>,
     simulator: Option<SocketAddr>,
-    mut children: Vec<ChildFactory>,
-) -> Result<Code> {
+    children: Vec<ChildFactory>,
+    birth: &mut Birth,
+) -> Result<Ended> {
     moorline_supervision::install_panic_hook();
-    // Handed over whole below: a thousand accounts are not kept twice.
-    let Settings { config, plans, .. } = settings;
-    let directory = DataDir::open(&config.data_dir).map_err(refused)?;
-    let listener = Admin::bind(&config.admin).map_err(|error| {
+    let directory = DataDir::open(&settings.config.data_dir).map_err(refused)?;
+    let listener = birth.listener(&settings.config.admin).map_err(|error| {
         Failed::new(Code::BadConfiguration, format!("{error:#}; change admin.listen or end who uses it"))
     })?;
-    let token =
-        token::load_or_create(&config.data_dir).context("the admin token could not be read or created")?;
-    let store = SqliteStore::open(&directory, SqliteOptions::default()).map_err(refused)?;
-    let store = Arc::new(store);
-    let address = listener.local_addr();
-    children.push(Box::new(admin_child(listener, token)));
+    let clock = Arc::new(SystemClock::new());
+    let (boot, seed) = identify(&*clock);
+    let run_file = RunFile {
+        pid: std::process::id(),
+        address: listener.local_addr(),
+        boot,
+        started_at: clock.wall(),
+        phase: Phase::Starting,
+        problem: None,
+        simulator,
+    };
+    // First of all: from now on it is known that somebody is here, and to be waited for.
+    run_file.write(directory.path()).context("run.json could not be written")?;
+    let ended = Daemon { settings, config_file, children, directory: directory.clone(), run_file, clock, seed }
+        .run(listener, birth);
+    if !matches!(&ended, Ok(Ended::Replaced(_))) && !(ended.is_err() && birth.is_replacement()) {
+        RunFile::remove(directory.path());
+    }
+    ended
+}
 
-    let system = actix_rt::System::new();
-    let code = system.block_on(async {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let (boot, seed) = identify(&*clock);
-        let data_dir = config.data_dir.clone();
-        let grace = config.runtime.shutdown_grace;
-        let mut run_file = RunFile {
-            pid: std::process::id(),
-            address,
-            boot: boot.clone(),
-            started_at: clock.wall(),
-            phase: Phase::Starting,
-            simulator,
+/// Everything a run is made of, but its socket.
+struct Daemon {
+    settings: Settings,
+    config_file: Option<ConfigFile>,
+    children: Vec<ChildFactory>,
+    directory: DataDir,
+    run_file: RunFile,
+    clock: Arc<SystemClock>,
+    seed: u64,
+}
+
+impl Daemon {
+    fn run(self, listener: Listener, birth: &Birth) -> Result<Ended> {
+        let Self { settings, config_file, mut children, directory, mut run_file, clock, seed } = self;
+        // Handed over whole below: a thousand accounts are not kept twice.
+        let Settings { config, plans, .. } = settings;
+        let began = clock.now();
+        let system = actix_rt::System::new();
+        let mut signals = system.block_on(async { Signals::listen() })?;
+        let token =
+            token::load_or_create(directory.path()).context("the admin token could not be read or created")?;
+        let store = Arc::new(SqliteStore::open(&directory, SqliteOptions::default()).map_err(refused)?);
+        let handed_on = birth.heir(&listener, directory.clone())?;
+        children.push(Box::new(admin_child(listener, token)));
+        let reason = system.block_on(async {
+            let grace = config.runtime.shutdown_grace;
+            let accounts = config.accounts.len();
+            let transport = Transport::new(network_options(&config.network)?)?;
+            let runtime = Runtime::start(Options {
+                config,
+                plans,
+                agents: BTreeMap::new(),
+                store: Arc::clone(&store) as Arc<dyn Store>,
+                network: transport.network(),
+                clock: Arc::clone(&clock) as Arc<dyn Clock>,
+                boot: run_file.boot.clone(),
+                seed,
+                version: env!("CARGO_PKG_VERSION"),
+                config_file,
+                children,
+            })
+            .await?;
+            run_file.enter(Phase::Running, directory.path()).context("run.json could not be written")?;
+            tracing::info!(
+                address = %run_file.address,
+                pid = run_file.pid,
+                accounts,
+                data_dir = %directory.path().display(),
+                "started"
+            );
+            let (reason, by_signal) = wait(&runtime, &mut signals).await;
+            let (phase, grace) = match reason {
+                ExitReason::Shutdown => (Phase::Stopping, grace),
+                ExitReason::Restart => (Phase::Restarting, grace),
+                // Nothing that is under way can be stored any more.
+                ExitReason::StoreFailed(_) => (Phase::Restarting, Duration::ZERO),
+            };
+            // Only the command line's patience depends on it.
+            drop(run_file.enter(phase, directory.path()));
+            Ok::<_, anyhow::Error>(drain(runtime, grace, &mut signals, by_signal).await.map_err(|in_a_hurry| {
+                RunFile::remove(directory.path());
+                at_latest(HURRY, in_a_hurry.code());
+                in_a_hurry
+            }))
+        })?;
+        let reason = match reason {
+            Ok(reason) => reason,
+            Err(in_a_hurry) => {
+                drop(system);
+                store.close();
+                return Ok(Ended::Over(in_a_hurry.code()));
+            }
         };
-        run_file.write(&data_dir).context("run.json could not be written")?;
-        let accounts = config.accounts.len();
-        let transport = Transport::new(network_options(&config.network)?)?;
-        let runtime = Runtime::start(Options {
-            config,
-            plans,
-            agents: BTreeMap::new(),
-            store: Arc::clone(&store) as Arc<dyn Store>,
-            network: transport.network(),
-            clock,
-            boot,
-            seed,
-            version: env!("CARGO_PKG_VERSION"),
-            config_file,
-            children,
+        if reason == ExitReason::Shutdown {
+            at_latest(HURRY, Code::Ok);
+        }
+        // With it go the programs of agents, and whatever else was still held.
+        drop(system);
+        store.close();
+        Ok(match reason {
+            ExitReason::Shutdown => Ended::Over(Code::Ok),
+            ExitReason::Restart => {
+                tracing::info!("restarting: the fresh process takes over");
+                Ended::Replaced(Box::new(handed_on))
+            }
+            ExitReason::StoreFailed(why) => {
+                let failures = birth.failures_after(clock.now().since(began));
+                tracing::error!(failures, "the store failed, a fresh process takes over: {why}");
+                Ended::Replaced(Box::new(handed_on.after(failures)))
+            }
         })
-        .await?;
-        run_file.phase = Phase::Running;
-        run_file.write(&data_dir).context("run.json could not be written")?;
-        tracing::info!(%address, pid = run_file.pid, accounts, data_dir = %data_dir.display(), "started");
-        let code = wait(&runtime).await?;
-        run_file.phase = Phase::Stopping;
-        // Only the command line's patience depends on it.
-        drop(run_file.write(&data_dir));
-        let ended = end(runtime, grace).await;
-        RunFile::remove(&data_dir);
-        Ok::<Code, anyhow::Error>(ended.unwrap_or(code))
-    });
-    store.close();
-    code
+    }
 }
 
 /// The network as it is configured. The proxy's address was checked with the rest of the configuration.
@@ -122,48 +251,88 @@ fn network_options(network: &moorline_config::Network) -> Result<moorline_transp
     Ok(moorline_transport::Options { extra_roots, proxy, ..moorline_transport::Options::default() })
 }
 
-/// Waits for a reason to end; SIGHUP reloads meanwhile.
-async fn wait(runtime: &Runtime) -> Result<Code> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+/// Waits for a reason to end; SIGHUP reloads meanwhile. Says whether the reason was a signal.
+async fn wait(runtime: &Runtime, signals: &mut Signals) -> (ExitReason, bool) {
     let handle = runtime.handle();
-    let reason = loop {
-        tokio::select! {
-            _ = terminate.recv() => { tracing::info!("SIGTERM"); break ExitReason::Shutdown }
-            _ = interrupt.recv() => { tracing::info!("SIGINT; a second one ends at once"); break ExitReason::Shutdown }
-            reason = handle.exit_requested() => break reason,
-            _ = hangup.recv() => reload(&handle).await,
+    let mut reloading = false;
+    loop {
+        let asked = tokio::select! {
+            biased;
+            reason = handle.exit_requested() => return (reason, false),
+            asked = signals.next() => asked,
+            () = reload(&handle), if reloading => { reloading = false; continue }
+        };
+        match asked {
+            // A reload that is under way is begun anew: the file may have changed meanwhile.
+            Asked::Reload => {
+                tracing::info!("SIGHUP: reading the configuration");
+                reloading = true;
+            }
+            end => {
+                tracing::info!("{end}; a second one ends at once");
+                handle.shutdown();
+                return (ExitReason::Shutdown, true);
+            }
         }
-    };
-    Ok(match reason {
-        ExitReason::Shutdown => Code::Ok,
-        // Until the process can replace itself (design §3 rule 7) whoever watches it has to.
-        ExitReason::StoreFailed(_) => Code::Internal,
-    })
+    }
 }
 
+/// What came of it is logged where it is known, problems line by line.
 async fn reload(handle: &Handle) {
-    tracing::info!("SIGHUP: reading the configuration");
-    // What came of it is logged where it is known, problems line by line.
     drop(handle.reload().await);
 }
 
-/// Drains, unless somebody is in a hurry; then it says so by its code.
-async fn end(runtime: Runtime, grace: Duration) -> Option<Code> {
-    let hurry = async {
-        match signal(SignalKind::interrupt()) {
-            Ok(mut interrupt) => drop(interrupt.recv().await),
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = runtime.shutdown(grace) => None,
-        () = hurry => {
-            tracing::warn!("second SIGINT: ending at once; what is not finished is resumed at the next start");
-            Some(Code::Interrupted)
+/// Drains, and says what is to come after it, which may have changed meanwhile; unless somebody is in a hurry and says
+/// so by one more signal.
+async fn drain(
+    runtime: Runtime,
+    grace: Duration,
+    signals: &mut Signals,
+    mut asked_before: bool,
+) -> Result<ExitReason, Asked> {
+    let handle = runtime.handle();
+    let limit = grace + LAST_STEPS;
+    let mut draining = pin!(tokio::time::timeout(limit, runtime.shutdown(grace)));
+    loop {
+        tokio::select! {
+            in_time = &mut draining => {
+                if in_time.is_err() {
+                    tracing::warn!("not everything ended within {} ms", limit.as_millis());
+                }
+                return Ok(handle.exit_reason().unwrap_or(ExitReason::Shutdown));
+            }
+            asked = signals.end() => {
+                if asked_before {
+                    tracing::warn!("{asked} again: ending at once; what is not finished is resumed at the next start");
+                    return Err(asked);
+                }
+                asked_before = true;
+                tracing::warn!("{asked}: it is ending already, and for good; one more ends it at once");
+                handle.shutdown();
+            }
         }
     }
+}
+
+/// Shows in run.json why it is not up yet.
+fn note_problem(place: &Place, problem: &str) {
+    let Some((dir, mut run)) = own_run_file(place) else { return };
+    run.problem = Some(problem.to_owned()).filter(|problem| !problem.is_empty());
+    drop(run.enter(Phase::Starting, &dir));
+}
+
+/// The end of a process that never came up.
+fn leave(place: &Place) {
+    if let Some((dir, _)) = own_run_file(place) {
+        RunFile::remove(&dir);
+    }
+}
+
+/// run.json, if it names this process: while it waits it does not hold the data directory.
+fn own_run_file(place: &Place) -> Option<(std::path::PathBuf, RunFile)> {
+    let dir = data_dir(place).ok()?;
+    let run = RunFile::read(Path::new(&dir)).filter(|run| run.pid == std::process::id())?;
+    Some((dir, run))
 }
 
 /// A name for this run, and a seed: from the time and the process, which no two runs on one machine share.

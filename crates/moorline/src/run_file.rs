@@ -22,6 +22,9 @@ pub struct RunFile {
     pub started_at: Timestamp,
     /// What it is doing.
     pub phase: Phase,
+    /// Why it could not start yet, and when it tries again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// The control interface of the simulator, in a demo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulator: Option<SocketAddr>,
@@ -37,9 +40,20 @@ pub enum Phase {
     Running,
     /// On its way down.
     Stopping,
+    /// On its way down, to be replaced by a fresh process with the same id.
+    Restarting,
 }
 
 impl RunFile {
+    /// Enters a phase, and writes the file.
+    ///
+    /// # Errors
+    /// As [`RunFile::write`].
+    pub fn enter(&mut self, phase: Phase, data_dir: &Path) -> std::io::Result<()> {
+        self.phase = phase;
+        self.write(data_dir)
+    }
+
     /// Writes the file, whole or not at all.
     ///
     /// # Errors

@@ -15,7 +15,9 @@ use moorline_config::Config;
 use moorline_core::{
     AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, OutboxId, Timestamp,
 };
-use moorline_store::{Counts, Entry, Health, Listing, OutboxRow, OutboxState, Store, StoreError};
+use moorline_store::{
+    Counts, Entry, Health, Listing, Op, OutboxRow, OutboxState, RequestAnswer, Store, StoreError, Tx,
+};
 use moorline_supervision::{ActorRef, Node, Tree};
 use serde::Serialize;
 
@@ -23,7 +25,7 @@ use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, 
 use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::doctor::{self, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
-use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
+use crate::reload::{self, ConfigFile, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
 /// How many conversations of an account the doctor looks at for messages that cannot be sent.
 const HEADS_EXAMINED: u32 = 256;
@@ -47,7 +49,7 @@ pub struct Handle {
     pub(crate) accounts: ActorRef<Accounts>,
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
-    pub(crate) has_config_file: bool,
+    pub(crate) config_file: Option<ConfigFile>,
     pub(crate) exits: ExitRequests,
 }
 
@@ -358,7 +360,7 @@ impl Handle {
     /// # Errors
     /// When the file is wrong: then nothing has changed.
     pub async fn reload(&self) -> Result<Applied, ReloadError> {
-        if !self.has_config_file {
+        if self.config_file.is_none() {
             return Err(ReloadError::NoFile);
         }
         match tokio::time::timeout(RELOAD_DEADLINE, self.config.send(Reload)).await {
@@ -382,6 +384,44 @@ impl Handle {
     /// Asks the process to end.
     pub fn shutdown(&self) {
         self.exits.request(ExitReason::Shutdown);
+    }
+
+    /// Whether a fresh process could start: what it could not start with must not end this one (F-079).
+    ///
+    /// # Errors
+    /// When the configuration file is wrong.
+    pub async fn may_restart(&self) -> Result<(), ReloadError> {
+        match &self.config_file {
+            Some(file) => reload::check(file).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks for a fresh process in the place of this one.
+    pub fn replace(&self) {
+        self.exits.request(ExitReason::Restart);
+    }
+
+    /// What the request under this idempotency key was answered with.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn answer(&self, key: &str) -> Result<Option<RequestAnswer>, StoreError> {
+        self.store.answer(key).await
+    }
+
+    /// Remembers the answer to a request under its idempotency key.
+    ///
+    /// # Errors
+    /// When the store refuses.
+    pub async fn remember(&self, key: &str, answer: RequestAnswer) -> Result<(), StoreError> {
+        let op = Op::RememberAnswer { key: key.to_owned(), answer };
+        self.store.commit(Tx::global(self.clock.wall(), [op])).await.map(drop)
+    }
+
+    /// Why the process is to end, if it is.
+    pub fn exit_reason(&self) -> Option<ExitReason> {
+        self.exits.asked()
     }
 
     /// Resolves when somebody has asked the process to end.

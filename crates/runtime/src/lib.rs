@@ -38,6 +38,6 @@ pub use runtime::{ChildFactory, Options, Runtime, StartError};
 pub use moorline_store::{
     ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
     Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, Role, Scope, SessionFilter,
-    SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    RequestAnswer, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

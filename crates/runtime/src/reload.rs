@@ -214,6 +214,17 @@ pub(crate) async fn apply(
     }
 }
 
+/// Reads the file and applies nothing.
+pub(crate) async fn check(file: &ConfigFile) -> Result<(), ReloadError> {
+    let load = Arc::clone(&file.load);
+    match tokio::time::timeout(APPLY_DEADLINE, tokio::task::spawn_blocking(move || load())).await {
+        Ok(Ok(Ok(_))) => Ok(()),
+        Ok(Ok(Err(problems))) => Err(ReloadError::Invalid(problems)),
+        Ok(Err(_)) => Err(ReloadError::Invalid(vec!["reading it failed inside Moorline".to_owned()])),
+        Err(_) => Err(CommandError::Busy.into()),
+    }
+}
+
 fn fingerprint(path: &std::path::Path) -> Option<Fingerprint> {
     use std::os::unix::fs::MetadataExt;
     let metadata = std::fs::metadata(path).ok()?;

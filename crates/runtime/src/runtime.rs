@@ -136,7 +136,7 @@ impl Runtime {
             accounts: ActorRef::new(),
             config: ActorRef::new(),
             config_status: Arc::default(),
-            has_config_file: config_file.is_some(),
+            config_file: config_file.clone(),
             exits: ExitRequests::new(),
         };
         let root = Root::start(&tree, root_spec(&services, &handle, config_file, children));

@@ -23,7 +23,9 @@ pub use rows::{
 };
 pub use sqlite::{Fault, SqliteOptions, SqliteStore, Statistics};
 pub use trace::{LONGEST_TRACE, Receipt, Trace, Traced, TurnEntry};
-pub use tx::{Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
+pub use tx::{
+    Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, Op, Outcome, RequestAnswer, SendResult, Tx, Verdict,
+};
 
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
@@ -96,6 +98,9 @@ pub trait Store: Send + Sync {
         account: &AccountId,
         kind: &str,
     ) -> BoxFuture<'static, Result<Option<String>, StoreError>>;
+
+    /// What the request under this key was answered with.
+    fn answer(&self, key: &str) -> BoxFuture<'static, Result<Option<RequestAnswer>, StoreError>>;
 
     /// How many messages of each account are in which state. Costs the number of accounts, not of messages.
     fn counts(&self)

@@ -5,6 +5,7 @@ mod list;
 mod operator;
 mod ops;
 mod prune;
+mod requests;
 mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use crate::rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Waiting,
     Work,
 };
-use crate::tx::{Claim, Outcome, Tx};
+use crate::tx::{Claim, Outcome, RequestAnswer, Tx};
 use crate::{Health, Listing, Store, StoreError};
 
 /// A store in memory. Every future is ready when it is returned.
@@ -64,6 +65,7 @@ struct State {
     beside: BTreeMap<InboxId, Beside>,
     turns: BTreeMap<TurnId, Turn>,
     outbox: BTreeMap<OutboxId, Message>,
+    answers: BTreeMap<String, (Timestamp, RequestAnswer)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -330,6 +332,10 @@ impl Store for ModelStore {
         kind: &str,
     ) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
         self.read(|state| state.accounts.get(account)?.cursors.get(kind).cloned())
+    }
+
+    fn answer(&self, key: &str) -> BoxFuture<'static, Result<Option<RequestAnswer>, StoreError>> {
+        self.read(|state| state.answers.get(key).map(|(_, answer)| answer.clone()))
     }
 
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {

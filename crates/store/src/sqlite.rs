@@ -41,7 +41,7 @@ use crate::listing::{
 };
 use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Waiting, Work};
 use crate::trace::{Trace, Traced};
-use crate::tx::{Outcome, Tx};
+use crate::tx::{Outcome, RequestAnswer, Tx};
 use crate::{Health, Store, StoreError};
 
 /// How a [`SqliteStore`] on its own threads is set up.
@@ -306,6 +306,11 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
         let (account, kind) = (account.clone(), kind.to_owned());
         self.read(move |conn| read::cursor(conn, &account, &kind))
+    }
+
+    fn answer(&self, key: &str) -> BoxFuture<'static, Result<Option<RequestAnswer>, StoreError>> {
+        let key = key.to_owned();
+        self.read(move |conn| read::answer(conn, &key))
     }
 
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {

@@ -57,7 +57,7 @@ impl Tx {
     }
 }
 
-/// One operation. All but the first four need a lease and act on the lease's account only.
+/// One operation. All but the first six need a lease and act on the lease's account only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// A process started. `Duplicate` when this run was recorded before.
@@ -93,6 +93,21 @@ pub enum Op {
         /// How far back keys are remembered.
         dedupe_before: Timestamp,
         /// How many things at most.
+        limit: u32,
+    },
+    /// Remembers what a request was answered with, so that it can be answered the same way again (F-080). `Duplicate` when
+    /// its key was used before: then the first answer stays.
+    RememberAnswer {
+        /// The key that the caller gave it.
+        key: String,
+        /// The request and its answer.
+        answer: RequestAnswer,
+    },
+    /// Forgets at most `limit` answers that were given before `before`, the oldest first. `Applied` carries how many.
+    ForgetAnswers {
+        /// How far back answers are kept.
+        before: Timestamp,
+        /// How many at most.
         limit: u32,
     },
     /// Stores a message once. `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
@@ -252,6 +267,17 @@ pub enum Op {
         /// How many rows, so that nobody waits long for the writer.
         limit: u32,
     },
+}
+
+/// A request and what it was answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestAnswer {
+    /// What tells the request from another one under the same key: a hash, for what it said is nobody's business.
+    pub request: String,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's body.
+    pub body: String,
 }
 
 /// A message to store.

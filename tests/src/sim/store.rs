@@ -288,6 +288,13 @@ impl Store for Moody {
         self.read(self.inner.cursor(account, kind))
     }
 
+    fn answer(
+        &self,
+        key: &str,
+    ) -> BoxFuture<'static, Result<Option<moorline_store::RequestAnswer>, StoreError>> {
+        self.read(self.inner.answer(key))
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
     }

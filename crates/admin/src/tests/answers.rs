@@ -92,8 +92,11 @@ fn a_shutdown_is_answered() {
     let fake = Arc::new(Fake::default());
     assert_eq!(ask(&fake, post("/v1/shutdown")).status.as_u16(), 202);
     assert_eq!(*fake.done.lock(), ["shutdown"]);
-    // What is not done must not be promised.
     let answer = ask(&fake, with_body("/v1/shutdown", r#"{"restart":true}"#));
+    assert_eq!((answer.status.as_u16(), &answer.body["restart"]), (202, &json!(true)));
+    assert_eq!(*fake.done.lock(), ["shutdown", "restart"]);
+    // What is not done must not be promised.
+    let answer = ask(&fake, with_body("/v1/shutdown", r#"{"restarts":true}"#));
     assert_eq!((answer.status.as_u16(), answer.code()), (422, "invalid_field"));
-    assert_eq!(fake.done.lock().len(), 1);
+    assert_eq!(fake.done.lock().len(), 2);
 }

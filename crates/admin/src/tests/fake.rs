@@ -15,7 +15,7 @@ use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
     Entry, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, Orphan,
-    OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, Resumed, ResumedFrom, Role,
+    OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Role,
     SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced, TurnEntry, TurnState, Turns,
 };
 use parking_lot::Mutex;
@@ -36,6 +36,10 @@ pub(super) struct Fake {
     pub(super) panics: bool,
     /// How long it takes to answer for an account.
     pub(super) delay: Duration,
+    /// Answers that are remembered, by key.
+    pub(super) answers: Mutex<BTreeMap<String, RequestAnswer>>,
+    /// Whether its configuration is wrong.
+    pub(super) cannot_restart: bool,
     /// How often it was asked for one.
     pub(super) asked: AtomicUsize,
 }
@@ -169,8 +173,25 @@ impl Operator for Fake {
         Box::pin(async { Err(ReloadError::Invalid(vec!["moorline.toml:3:1: unknown key".to_owned()])) })
     }
 
-    fn shutdown(&self) {
-        self.done.lock().push("shutdown".to_owned());
+    fn end(&self, restart: bool) {
+        self.done.lock().push(if restart { "restart" } else { "shutdown" }.to_owned());
+    }
+
+    fn answer<'a>(&'a self, key: &'a str) -> LocalBoxFuture<'a, Result<Option<RequestAnswer>, StoreError>> {
+        Box::pin(async move { Ok(self.answers.lock().get(key).cloned()) })
+    }
+
+    fn remember<'a>(
+        &'a self,
+        key: &'a str,
+        answer: RequestAnswer,
+    ) -> LocalBoxFuture<'a, Result<(), StoreError>> {
+        self.answers.lock().insert(key.to_owned(), answer);
+        Box::pin(async { Ok(()) })
+    }
+
+    fn may_restart(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>> {
+        Box::pin(async { if self.cannot_restart { Err(ReloadError::Invalid(Vec::new())) } else { Ok(()) } })
     }
 
     fn listing(&self) -> &dyn Listing {

@@ -179,7 +179,8 @@ fn an_idempotency_key_is_one_key() {
     for key in ["", "a b", "ü", &"k".repeat(256)] {
         check(key, with_body(MESSAGES, &body(key)), 422, "invalid_idempotency_key");
     }
-    let other = with_body(MESSAGES, &body("a")).insert_header(("idempotency-key", "b"));
+    let other = with_body(MESSAGES, &body("a"));
+    let other = other.insert_header(("idempotency-key", "b")).append_header(("idempotency-key", "c"));
     check("two keys", other, 422, "invalid_idempotency_key");
 }
 

@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// and this many times as long as the one before took: messages that come in have four fifths of the store.
 const SHARE: u32 = 4;
 
+/// How long the answer to a request with an idempotency key is kept.
+const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
+
 /// How long a store that refuses is left alone.
 const AFTER_REFUSAL: Duration = Duration::from_secs(300);
 
@@ -51,9 +54,22 @@ pub(super) async fn run(services: Rc<Services>) {
     }
 }
 
+/// Forgets answers that nobody asks for again.
+async fn forget_answers(services: &Services) -> Result<i64, StoreError> {
+    let now = services.clock.wall();
+    let op = Op::ForgetAnswers { before: now.minus(ANSWERS_KEPT), limit: BATCH };
+    match services.store.commit(Tx::global(now, [op])).await?.first() {
+        Some(Outcome::Applied(rows)) => Ok(*rows),
+        other => Err(StoreError::Refused(format!("forgetting answers gave {other:?}"))),
+    }
+}
+
 /// Forgets all that may be forgotten, and says how much it was.
 async fn prune_all(services: &Services) -> Result<i64, StoreError> {
     let mut pruned = 0;
+    while forget_answers(services).await? == i64::from(BATCH) {
+        tokio::time::sleep(PAUSE).await;
+    }
     loop {
         let now = services.clock.wall();
         let op = Op::Prune {

@@ -50,6 +50,8 @@ impl State {
             (Op::EndBoot { boot }, _) => self.end_boot(boot),
             (Op::TakeOver { account }, _) => Ok(self.take_over(account, tx.at)),
             (&Op::Prune { before, dedupe_before, limit }, _) => Ok(self.prune(before, dedupe_before, limit)),
+            (Op::RememberAnswer { key, answer }, _) => Ok(self.remember_answer(key, tx.at, answer)),
+            (&Op::ForgetAnswers { before, limit }, _) => Ok(self.forget_answers(before, limit)),
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -57,7 +59,12 @@ impl State {
 
     fn apply_owned(&mut self, lease: &Lease, at: Timestamp, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::RememberAnswer { .. }
+            | Op::ForgetAnswers { .. } => {
                 Err(Stop::Refused("this operation belongs to no account"))
             }
             Op::Receive { message } => self.receive(lease, at, message),

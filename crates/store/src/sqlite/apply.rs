@@ -5,6 +5,7 @@ mod inbox;
 mod operator;
 mod outbox;
 mod prune;
+mod requests;
 mod session;
 mod turn;
 
@@ -51,6 +52,8 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (&Op::Prune { before, dedupe_before, limit }, _) => {
                 prune::prune(conn, &mut tally, before, dedupe_before, limit)?
             }
+            (Op::RememberAnswer { key, answer }, _) => requests::remember(conn, key, tx.at, answer)?,
+            (&Op::ForgetAnswers { before, limit }, _) => requests::forget(conn, before, limit)?,
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
             (op, Some(lease)) => {
                 Scope { conn, lease, at: tx.at, tally: &mut tally, sessions: &mut sessions }.apply(op)?
@@ -115,7 +118,12 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn apply(&mut self, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::RememberAnswer { .. }
+            | Op::ForgetAnswers { .. } => {
                 Err(Stop::Refused("this operation belongs to no account".to_owned()))
             }
             Op::Receive { message } => self.receive(message),

@@ -17,7 +17,7 @@ use crate::rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
     Waiting, Work,
 };
-use crate::tx::Claim;
+use crate::tx::{Claim, RequestAnswer};
 
 pub(super) fn next_work(
     conn: &Connection,
@@ -92,6 +92,12 @@ pub(super) fn identity(
 
 pub(super) fn cursor(conn: &Connection, account: &AccountId, kind: &str) -> Result<Option<String>> {
     conn.find(sql::CURSOR, params![account.to_string(), kind], |row| row.get(0))
+}
+
+pub(super) fn answer(conn: &Connection, key: &str) -> Result<Option<RequestAnswer>> {
+    conn.find(sql::ANSWER, [key], |row| {
+        Ok(RequestAnswer { request: row.get(0)?, status: row.get(1)?, body: row.get(2)? })
+    })
 }
 
 /// The counts kept by every transaction.

@@ -35,6 +35,14 @@ pub(super) const CURSOR_FORGET: &str = "DELETE FROM cursor WHERE account = ?1 AN
 pub(super) const CURSOR: &str = "
     SELECT value FROM cursor WHERE account = (SELECT id FROM account WHERE name = ?1) AND kind = ?2";
 
+pub(super) const ANSWER_REMEMBER: &str = "
+    INSERT INTO request (key, request, status, body, answered_at) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT (key) DO NOTHING";
+pub(super) const ANSWER: &str = "SELECT request, status, body FROM request WHERE key = ?1";
+pub(super) const ANSWERS_FORGET: &str = "
+    DELETE FROM request WHERE key IN (
+        SELECT key FROM request WHERE answered_at < ?1 ORDER BY answered_at, key LIMIT ?2)";
+
 pub(super) const DEDUPE_FIND: &str = "SELECT inbox FROM dedupe WHERE account = ?1 AND delivery = ?2";
 pub(super) const DEDUPE_REMEMBER: &str = "
     INSERT INTO dedupe (account, delivery, inbox, seen_at) VALUES (?1, ?2, ?3, ?4)
@@ -358,6 +366,8 @@ pub(super) const FREQUENT: &[&str] = &[
     IDENTITY,
     CURSOR_FORGET,
     CURSOR,
+    ANSWER,
+    ANSWERS_FORGET,
     DEDUPE_FIND,
     PENDING_FIND,
     TURN_ACTIVE,

@@ -98,6 +98,7 @@ fn payload(op: &Op) -> usize {
         Op::ParkTurn { notice, .. } => notice.as_ref().map_or(0, reply),
         Op::Enqueue { parts } => parts.iter().map(reply).sum(),
         Op::SetCursor { value, .. } => value.len(),
+        Op::RememberAnswer { answer, .. } => answer.body.len(),
         // What it deletes goes through the log as well.
         Op::Prune { limit, .. } => *limit as usize * 1024,
         _ => 0,

@@ -10,6 +10,8 @@ mod pruning;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod script;
 #[cfg(test)]
 mod stores;
