@@ -7,6 +7,7 @@ mod pages;
 mod refusals;
 mod repair;
 mod socket;
+mod watchers;
 
 use std::sync::Arc;
 
