@@ -28,4 +28,5 @@ mod scenarios;
 mod secrets;
 mod sleep;
 mod sockets;
+mod watch;
 mod workspace;

@@ -42,7 +42,9 @@ pub(crate) enum Problem {
     InvalidField(serde_json::Error),
     #[error("`{0}` must not be empty")]
     EmptyField(&'static str),
-    #[error("an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most")]
+    #[error(
+        "an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most"
+    )]
     InvalidKey,
     #[error("this idempotency key was used for another request: choose a new one for each")]
     KeyReused,
@@ -70,6 +72,10 @@ pub(crate) enum Problem {
     UnknownRoute,
     #[error("this path takes {0} only")]
     MethodNotAllowed(&'static str),
+    #[error("this path is a WebSocket: ask for it with `Upgrade: websocket` and `Sec-WebSocket-Version: 13`")]
+    UpgradeRequired,
+    #[error("too many watch already, or are about to; end one, or try again later")]
+    TooManyWatchers,
     #[error("Moorline is ending or being replaced by a fresh process: ask again in a moment")]
     Restarting,
     #[error("there was no answer in time; what was asked for may still happen")]
@@ -113,6 +119,8 @@ impl Problem {
             Self::UnknownSession => Code::UnknownSession,
             Self::UnknownMessage(_) | Self::NothingToTrace => Code::UnknownMessage,
             Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
+            Self::UpgradeRequired => Code::UpgradeRequired,
+            Self::TooManyWatchers => Code::TooManyWatchers,
             Self::Restarting => Code::Restarting,
             Self::NoAnswer => Code::NoAnswer,
             Self::Internal => Code::InternalError,
@@ -159,6 +167,13 @@ impl ResponseError for Problem {
         match self {
             Self::Unauthorized => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"moorline\""));
+            }
+            Self::UpgradeRequired => {
+                response.insert_header((header::UPGRADE, "websocket"));
+                response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+            }
+            Self::TooManyWatchers => {
+                response.insert_header((header::RETRY_AFTER, "10"));
             }
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, *allowed));

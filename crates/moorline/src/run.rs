@@ -135,8 +135,9 @@ pub fn serve(
     };
     // First of all: from now on it is known that somebody is here, and to be waited for.
     run_file.write(directory.path()).context("run.json could not be written")?;
-    let ended = Daemon { settings, config_file, children, directory: directory.clone(), run_file, clock, seed }
-        .run(listener, birth);
+    let ended =
+        Daemon { settings, config_file, children, directory: directory.clone(), run_file, clock, seed }
+            .run(listener, birth);
     if !matches!(&ended, Ok(Ended::Replaced(_))) && !(ended.is_err() && birth.is_replacement()) {
         RunFile::remove(directory.path());
     }
@@ -162,8 +163,8 @@ impl Daemon {
         let began = clock.now();
         let system = actix_rt::System::new();
         let mut signals = system.block_on(async { Signals::listen() })?;
-        let token =
-            token::load_or_create(directory.path()).context("the admin token could not be read or created")?;
+        let token = token::load_or_create(directory.path())
+            .context("the admin token could not be read or created")?;
         let store = Arc::new(SqliteStore::open(&directory, SqliteOptions::default()).map_err(refused)?);
         let handed_on = birth.heir(&listener, directory.clone())?;
         children.push(Box::new(admin_child(listener, token)));
@@ -202,11 +203,13 @@ impl Daemon {
             };
             // Only the command line's patience depends on it.
             drop(run_file.enter(phase, directory.path()));
-            Ok::<_, anyhow::Error>(drain(runtime, grace, &mut signals, by_signal).await.map_err(|in_a_hurry| {
-                RunFile::remove(directory.path());
-                at_latest(HURRY, in_a_hurry.code());
-                in_a_hurry
-            }))
+            Ok::<_, anyhow::Error>(drain(runtime, grace, &mut signals, by_signal).await.map_err(
+                |in_a_hurry| {
+                    RunFile::remove(directory.path());
+                    at_latest(HURRY, in_a_hurry.code());
+                    in_a_hurry
+                },
+            ))
         })?;
         let reason = match reason {
             Ok(reason) => reason,

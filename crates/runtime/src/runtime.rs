@@ -17,7 +17,8 @@ use crate::agents::{Agents, OwnAgents};
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
-use crate::exit::ExitRequests;
+use crate::events::Events;
+use crate::exit::{ExitReason, ExitRequests};
 use crate::handle::Handle;
 use crate::hosts::Hosts;
 use crate::random::Random;
@@ -106,7 +107,9 @@ impl Runtime {
         let started_at = clock.wall();
         let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
         let tree = Tree::new(Arc::clone(&clock), seed);
-        let board = Board::default();
+        let events = Events::new(Arc::clone(&clock));
+        tree.observe(events.of_actors());
+        let board = Board::telling(events);
         let settings = Settings::new(config, &Agents::with_own(agents), &network, started_at);
         board.set_agents(settings.agents.statuses());
         let services = Rc::new(Services {
@@ -158,7 +161,8 @@ impl Runtime {
             "shutting down"
         );
         self.services.draining.set(true);
-        self.handle.board.drain();
+        let replaced = self.handle.exit_reason().is_some_and(|reason| reason != ExitReason::Shutdown);
+        self.handle.board.drain(replaced);
         self.close_connections().await;
         if tokio::time::timeout(grace, self.quiet()).await.is_err() {
             tracing::warn!(
@@ -272,6 +276,7 @@ fn config_spec(file: ConfigFile, handle: &Handle) -> ChildSpec {
     let handle = handle.clone();
     ChildSpec::new("config", &handle.config.clone(), move |env| {
         let (accounts, status) = (handle.accounts.clone(), Arc::clone(&handle.config_status));
-        ConfigWatch::new(file.clone(), accounts, status, Arc::clone(&handle.clock), env)
+        let events = handle.board.events().clone();
+        ConfigWatch::new(file.clone(), accounts, status, events, Arc::clone(&handle.clock), env)
     })
 }
