@@ -46,9 +46,11 @@ bench: ## measures, with the machine's load beside each figure
 docs: ## the API documentation of every crate
 	cargo doc --workspace --no-deps
 
-reference: ## config/reference.toml, from the code that checks the settings
+reference: ## config/reference.toml and docs/openapi.json, from the code
 	cargo run --profile ci --quiet -p moorline -- check --reference > target/reference.toml
 	mv target/reference.toml config/reference.toml
+	cargo run --profile ci --quiet -p moorline -- check --openapi > target/openapi.json
+	mv target/openapi.json docs/openapi.json
 
 dist: ## the binary as it is shipped, in target/dist
 	cargo build --profile dist -p moorline

@@ -5,9 +5,12 @@ use std::time::Duration;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::endpoint::Takes;
+use crate::operation::Operation;
 use crate::problem::Problem;
 
 /// The longest body of a request, in bytes.
@@ -22,9 +25,15 @@ pub(crate) struct Body<T>(pub(crate) T);
 
 /// What a path takes that wants to know nothing. A field is refused, not ignored: who sends one expects something
 /// of it (F-083).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
+
+impl<T: JsonSchema> Takes for Body<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.body::<T>();
+    }
+}
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {
     type Error = Problem;

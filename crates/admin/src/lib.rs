@@ -9,12 +9,16 @@
 //! `{ "error": { "code", "message" } }`; the codes are stable, and listed in one table.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod body;
 mod code;
+mod document;
+mod endpoint;
 mod exchange;
 mod gate;
 mod listener;
 mod lists;
+mod operation;
 mod operator;
 mod parameters;
 mod problem;
@@ -29,5 +33,6 @@ mod trace;
 mod views;
 
 pub use body::LONGEST_BODY;
+pub use document::openapi;
 pub use listener::Listener;
 pub use server::{Admin, admin_child};

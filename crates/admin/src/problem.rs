@@ -65,7 +65,7 @@ pub(crate) enum Problem {
     #[error("there is nothing at this path")]
     UnknownRoute,
     #[error("this path takes {0} only")]
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     #[error("there was no answer in time; what was asked for may still happen")]
     NoAnswer,
     #[error("a fault in Moorline; the log tells more under this answer's x-request-id")]
@@ -147,7 +147,7 @@ impl ResponseError for Problem {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"moorline\""));
             }
             Self::MethodNotAllowed(allowed) => {
-                response.insert_header((header::ALLOW, *allowed));
+                response.insert_header((header::ALLOW, allowed.as_str()));
             }
             // The rest of the body is not worth waiting for.
             Self::LengthRequired

@@ -17,6 +17,7 @@ use moorline_core::{
 };
 use moorline_store::{Counts, Entry, Health, Listing, OutboxRow, OutboxState, Store, StoreError};
 use moorline_supervision::{ActorRef, Node, Tree};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
@@ -52,7 +53,7 @@ pub struct Handle {
 }
 
 /// The whole runtime at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Status {
     /// The program's version.
     pub version: &'static str,
@@ -79,7 +80,7 @@ pub struct Status {
 }
 
 /// Turns at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Turns {
     /// Turns an agent is working on.
     pub running: u32,
@@ -88,16 +89,17 @@ pub struct Turns {
 }
 
 /// The store at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StoreStatus {
     /// `ok`, `full` or `failed`.
+    #[schemars(extend("enum" = ["ok", "full", "failed"]))]
     pub state: &'static str,
     /// What is wrong.
     pub message: Option<String>,
 }
 
 /// One account at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AccountView {
     /// What it said about itself.
     #[serde(flatten)]
@@ -110,7 +112,7 @@ pub struct AccountView {
 pub type NotReady = Vec<String>;
 
 /// A message that was put into the outbox, or was there already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Enqueued {
     /// Its number in the outbox.
     pub id: OutboxId,

@@ -1,0 +1,160 @@
+//! What the document says of one method of one path: parameters, body, answers and refusals, gathered from the types of
+//! its handler.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actix_web::http::{Method, StatusCode};
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, SchemaGenerator};
+use serde_json::{Value, json};
+
+use crate::code::Code;
+
+/// What everybody may be refused for, by the gate and by faults of ours.
+const ANY: &[Code] = &[
+    Code::TokenInQuery,
+    Code::ForeignOrigin,
+    Code::MisdirectedRequest,
+    Code::LengthRequired,
+    Code::PayloadTooLarge,
+    Code::InternalError,
+];
+
+/// A query parameter or a header.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    place: &'static str,
+    name: &'static str,
+    description: &'static str,
+    schema: Value,
+}
+
+/// One operation of the document, on its way.
+pub(crate) struct Operation<'a> {
+    schemas: &'a mut SchemaGenerator,
+    parameters: Vec<Value>,
+    body: Option<Value>,
+    /// The media type and the schema of each answer that is no refusal.
+    answers: BTreeMap<u16, (&'static str, &'static str, Value)>,
+    codes: BTreeSet<Code>,
+}
+
+impl Parameter {
+    /// In the query.
+    pub(crate) fn query(name: &'static str, description: &'static str, schema: Value) -> Self {
+        Self { place: "query", name, description, schema }
+    }
+
+    /// In the head.
+    pub(crate) fn header(name: &'static str, description: &'static str, schema: Value) -> Self {
+        Self { place: "header", name, description, schema }
+    }
+
+    fn view(&self) -> Value {
+        let Self { place, name, description, schema } = self;
+        json!({ "in": place, "name": name, "description": description, "schema": schema, "required": false })
+    }
+}
+
+impl<'a> Operation<'a> {
+    /// One of which only the method is known.
+    pub(crate) fn new(method: &Method, is_open: bool, schemas: &'a mut SchemaGenerator) -> Self {
+        let mut codes: BTreeSet<Code> = ANY.iter().copied().collect();
+        if !is_open {
+            codes.insert(Code::Unauthorized);
+        }
+        if *method != Method::GET {
+            codes.insert(Code::UnsupportedMediaType);
+        }
+        Self { schemas, parameters: Vec::new(), body: None, answers: BTreeMap::new(), codes }
+    }
+
+    /// A segment of the path.
+    pub(crate) fn path(&mut self, name: &str, description: &str, schema: &Value) {
+        let parameter = json!({
+            "in": "path", "name": name, "description": description, "schema": schema, "required": true,
+        });
+        self.parameters.push(parameter);
+        // A path that ends before the segment is none of ours.
+        self.codes.insert(Code::UnknownRoute);
+    }
+
+    /// What may stand in the query and in the head.
+    pub(crate) fn takes(&mut self, parameters: &[Parameter]) {
+        self.parameters.extend(parameters.iter().map(Parameter::view));
+    }
+
+    /// A JSON body.
+    pub(crate) fn body<T: JsonSchema>(&mut self) {
+        let mut settings = SchemaSettings::draft2020_12().for_deserialize();
+        (settings.inline_subschemas, settings.meta_schema) = (true, None);
+        let mut schema = Value::from(settings.into_generator().into_root_schema_for::<T>());
+        super::document::tidy(&mut schema);
+        let required = schema.get("required").is_some();
+        self.body =
+            Some(json!({ "content": { "application/json": { "schema": schema } }, "required": required }));
+        self.codes.extend([Code::BrokenBody, Code::InvalidJson, Code::RequestTimeout, Code::InvalidField]);
+    }
+
+    /// An answer in JSON.
+    pub(crate) fn answers<T: JsonSchema>(&mut self, status: StatusCode, description: &'static str) {
+        let schema = self.schemas.subschema_for::<T>().into();
+        self.answers.insert(status.as_u16(), (description, "application/json", schema));
+    }
+
+    /// Refusals.
+    pub(crate) fn refuses(&mut self, codes: &[Code]) {
+        self.codes.extend(codes);
+    }
+
+    /// As it stands in the document.
+    pub(crate) fn finish(self) -> Value {
+        let mut refusals: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+        for code in &self.codes {
+            refusals.entry(code.status().as_u16()).or_default().push(code.name());
+        }
+        let statuses: BTreeSet<u16> = self.answers.keys().chain(refusals.keys()).copied().collect();
+        let response = |status: u16| {
+            let answer = self.answers.get(&status);
+            let codes = refusals.get(&status);
+            (status.to_string(), response(status, answer, codes.map(Vec::as_slice)))
+        };
+        let mut operation = json!({
+            "parameters": self.parameters,
+            "responses": statuses.into_iter().map(response).collect::<BTreeMap<_, _>>(),
+        });
+        if let Some(body) = self.body {
+            operation["requestBody"] = body;
+        }
+        operation
+    }
+}
+
+/// One status: what it answers with, or the codes of its refusals, or either.
+fn response(status: u16, answer: Option<&(&str, &str, Value)>, codes: Option<&[&str]>) -> Value {
+    let mut headers = json!({ "x-request-id": { "$ref": "#/components/headers/RequestId" } });
+    let mut content = BTreeMap::new();
+    let mut description = Vec::new();
+    if let Some((told, media_type, schema)) = answer {
+        description.push((*told).to_owned());
+        content.insert(*media_type, schema.clone());
+    }
+    if let Some(codes) = codes {
+        description.push(format!("Refused: {}.", codes.join(", ")));
+        let refusal = json!({
+            "allOf": [{ "$ref": "#/components/schemas/Refusal" }],
+            "properties": { "error": { "properties": { "code": { "enum": codes } } } },
+        });
+        let json = content.entry("application/json").or_insert(Value::Null);
+        *json = if json.is_null() { refusal } else { json!({ "anyOf": [json.take(), refusal] }) };
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers["retry-after"] = json!({ "$ref": "#/components/headers/RetryAfter" });
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers["www-authenticate"] = json!({ "$ref": "#/components/headers/Challenge" });
+        }
+    }
+    let content: BTreeMap<_, _> =
+        content.into_iter().map(|(media_type, schema)| (media_type, json!({ "schema": schema }))).collect();
+    json!({ "description": description.join(" "), "headers": headers, "content": content })
+}
