@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::code::Code;
 use crate::endpoint::Endpoint;
-use crate::operation::Operation;
+use crate::operation::{Operation, Refusals};
 use crate::routes::endpoints;
 
 /// Made once; it does not change while the process lives.
@@ -23,10 +23,12 @@ fn document() -> Value {
     let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     let mut schemas = settings.into_generator();
+    let mut refusals = Refusals::new();
     let mut paths = Map::new();
     for endpoint in endpoints() {
         let path = paths.entry(endpoint.path.clone()).or_insert_with(|| json!({}));
-        path[endpoint.method.as_str().to_ascii_lowercase()] = operation(&endpoint, &mut schemas);
+        path[endpoint.method.as_str().to_ascii_lowercase()] =
+            operation(&endpoint, &mut schemas, &mut refusals);
     }
     let mut schemas = Value::Object(schemas.take_definitions(true));
     tidy(&mut schemas);
@@ -45,6 +47,7 @@ fn document() -> Value {
         "paths": paths,
         "components": {
             "schemas": schemas,
+            "responses": refusals,
             "securitySchemes": {
                 "token": {
                     "type": "http",
@@ -73,10 +76,10 @@ fn document() -> Value {
     })
 }
 
-fn operation(endpoint: &Endpoint, schemas: &mut SchemaGenerator) -> Value {
+fn operation(endpoint: &Endpoint, schemas: &mut SchemaGenerator, refusals: &mut Refusals) -> Value {
     let mut operation = Operation::new(&endpoint.method, endpoint.is_open, schemas);
     endpoint.describe(&mut operation);
-    let mut operation = operation.finish();
+    let mut operation = operation.finish(refusals);
     let words: Vec<_> = endpoint
         .path
         .split(|char: char| !char.is_ascii_alphanumeric())
@@ -127,23 +130,25 @@ pub(crate) fn tidy(schema: &mut Value) {
     }
 }
 
-/// Without references to rules and designs, and without links to items of the code.
+/// On one line, without references to rules and designs, and without links to items of the code.
 fn plain(text: &str) -> String {
-    let mut kept = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once(" (") {
-        kept.push_str(before);
-        let is_reference = ["F-", "G1", "G2", "G3", "G4", "G5", "G6", "G7", "G8", "G9", "design"]
-            .iter()
-            .any(|start| after.starts_with(start));
-        match after.split_once(')') {
-            Some((_, after)) if is_reference => rest = after,
-            _ => {
-                kept.push_str(" (");
-                rest = after;
-            }
+    let text = without(text, "](", ')', "]", |_| true).replace("[`", "`").replace("`]", "`");
+    let is_rule = |name: &str| name.starts_with(|char: char| char.is_ascii_digit() || char == '-');
+    let text = without(&text, " (", ')', "", |inside| {
+        inside.starts_with("design") || inside.strip_prefix(['F', 'G']).is_some_and(is_rule)
+    });
+    text.replace("`None`", "null").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The text with every part from `start` to `end` replaced whose inside is `unwanted`.
+fn without(text: &str, start: &str, end: char, by: &str, unwanted: impl Fn(&str) -> bool) -> String {
+    let mut parts = text.split(start);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(end) {
+            Some((inside, after)) if unwanted(inside) => kept.extend([by, after]),
+            _ => kept.extend([start, part]),
         }
     }
-    kept.push_str(rest);
-    kept.replace("[`", "`").replace("`]", "`")
+    kept
 }

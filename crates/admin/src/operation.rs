@@ -29,6 +29,9 @@ pub(crate) struct Parameter {
     schema: Value,
 }
 
+/// Responses that are refusals and nothing else, by their codes.
+pub(crate) type Refusals = BTreeMap<String, Value>;
+
 /// One operation of the document, on its way.
 pub(crate) struct Operation<'a> {
     schemas: &'a mut SchemaGenerator,
@@ -107,21 +110,28 @@ impl<'a> Operation<'a> {
         self.codes.extend(codes);
     }
 
-    /// As it stands in the document.
-    pub(crate) fn finish(self) -> Value {
-        let mut refusals: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
+    /// As it stands in the document. A refusal that other operations may have too goes to `refusals`, once.
+    pub(crate) fn finish(self, refusals: &mut Refusals) -> Value {
+        let mut codes: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
         for code in &self.codes {
-            refusals.entry(code.status().as_u16()).or_default().push(code.name());
+            codes.entry(code.status().as_u16()).or_default().push(code.name());
         }
-        let statuses: BTreeSet<u16> = self.answers.keys().chain(refusals.keys()).copied().collect();
-        let response = |status: u16| {
-            let answer = self.answers.get(&status);
-            let codes = refusals.get(&status);
-            (status.to_string(), response(status, answer, codes.map(Vec::as_slice)))
+        let statuses: BTreeSet<u16> = self.answers.keys().chain(codes.keys()).copied().collect();
+        let mut response = |status: u16| {
+            let codes = codes.get(&status).map(Vec::as_slice);
+            let response = match (self.answers.get(&status), codes) {
+                (None, Some(codes)) => {
+                    let name = codes.join("-");
+                    refusals.entry(name.clone()).or_insert_with(|| response(status, None, Some(codes)));
+                    json!({ "$ref": format!("#/components/responses/{name}") })
+                }
+                (answer, codes) => response(status, answer, codes),
+            };
+            (status.to_string(), response)
         };
         let mut operation = json!({
             "parameters": self.parameters,
-            "responses": statuses.into_iter().map(response).collect::<BTreeMap<_, _>>(),
+            "responses": statuses.into_iter().map(&mut response).collect::<BTreeMap<_, _>>(),
         });
         if let Some(body) = self.body {
             operation["requestBody"] = body;

@@ -71,7 +71,7 @@ text_id! {
     ChatId
 }
 text_id! {
-    /// A user or bot as the platform names it to one app (Feishu `ou_…`; differs from app to app, F-018).
+    /// A user or bot as the platform names it to one app (Feishu `ou_…`; differs from app to app) (F-018).
     UserId
 }
 text_id! {

@@ -129,6 +129,10 @@ fn every_code_is_told_of_where_it_may_come() {
     for methods in document["paths"].as_object().unwrap().values() {
         for operation in methods.as_object().unwrap().values() {
             for (status, response) in operation["responses"].as_object().unwrap() {
+                let response = match response["$ref"].as_str() {
+                    Some(shared) => document.pointer(shared.trim_start_matches('#')).unwrap(),
+                    None => response,
+                };
                 let schema = &response["content"]["application/json"]["schema"];
                 let refusal = if schema["anyOf"].is_array() { &schema["anyOf"][1] } else { schema };
                 let codes = refusal["properties"]["error"]["properties"]["code"]["enum"].as_array();
