@@ -6,6 +6,7 @@ import json
 import os
 import re
 import urllib.request
+from urllib.parse import unquote
 
 import schemathesis
 
@@ -31,7 +32,8 @@ KNOWN = [
     ("/accounts/", "id", ACCOUNTS, r"[a-z0-9_-]+:[a-z0-9_-]+"),
     ("/sessions/", "id", SESSIONS, r"[a-z0-9_-]+:[a-z0-9_-]+~.+"),
     ("/inbox/", "id", RECEIVED, NUMBER),
-    ("/retry", "id", DEAD, NUMBER),
+    ("/retry", "id", DEAD[1::2], NUMBER),
+    ("/discard", "id", DEAD[::2], NUMBER),
     ("/outbox/", "id", OURS, NUMBER),
     ("/trace/", "message", [f"in:{id}" for id in RECEIVED] + [f"out:{id}" for id in OURS], r"(in|turn|out):[0-9]+"),
 ]
@@ -42,22 +44,19 @@ ANSWERS = collections.defaultdict(collections.Counter)
 
 
 @schemathesis.hook
-def map_path_parameters(context, path_parameters):
-    """Three of four ids are of something that is there; the rest stay as they were made up."""
+def before_call(context, case, kwargs):
+    """Three of four ids are of something that is there; the rest stay as they were made up. A conversation needs its
+    account, and a key is the same wherever it is given. Requests that are to be refused stay as they are."""
+    if case.meta and case.meta.generation.mode.is_negative:
+        return
     for part, name, ids, pattern in KNOWN:
-        made_up = str((path_parameters or {}).get(name))
-        if part in context.operation.path and re.fullmatch(pattern, made_up):
+        if part in case.operation.path:
+            made_up = unquote(str((case.path_parameters or {}).get(name)))
             # The same in every run, which Python's own hash is not.
             chosen = sum(made_up.encode())
-            if chosen % 4:
-                path_parameters[name] = ids[chosen % len(ids)]
+            if re.fullmatch(pattern, made_up) and chosen % 4:
+                case.path_parameters[name] = ids[chosen % len(ids)]
             break
-    return path_parameters
-
-
-@schemathesis.hook
-def before_call(context, case, kwargs):
-    """A conversation needs its account, and a key is the same wherever it is given."""
     if case.query and "conversation" in case.query:
         case.query.setdefault("account", ACCOUNTS[0])
     given = (case.headers or {}).get("Idempotency-Key")

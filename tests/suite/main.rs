@@ -26,6 +26,7 @@ mod reload_file;
 mod retention;
 mod scenarios;
 mod secrets;
+mod security;
 mod sleep;
 mod sockets;
 mod workspace;
