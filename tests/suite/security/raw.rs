@@ -1,7 +1,7 @@
 //! Requests as nobody's client writes them: every byte is the test's own.
 
-use std::fmt::{self, Write as _};
-use std::io::{Read, Write as _};
+use std::fmt;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Request {
             headers: Vec::new(),
             body: String::new(),
             is_finished: true,
-            patience: Duration::from_secs(20),
+            patience: Duration::from_millis(20),
         }
     }
 
@@ -71,7 +71,7 @@ impl Request {
         request.header("content-type", "application/json").header("content-length", body.len().to_string())
     }
 
-    /// How long to wait for more.
+    /// How long to wait for more when there is an answer.
     pub(super) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
@@ -102,21 +102,28 @@ impl Answer {
     }
 }
 
-/// Sends on a connection of its own and reads until the other side closes, or says nothing more. `None` when it closed without an answer.
+/// Sends on a connection of its own and reads until the other side closes, or has answered and says nothing more.
+/// `None` when it closed without an answer.
 pub(super) fn exchange(address: SocketAddr, request: &Request) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(request.patience)).unwrap();
-    let mut bytes = String::new();
-    write!(bytes, "{request}").unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // It may be refused before all of it was written.
-    drop(stream.write_all(bytes.as_bytes()));
-    let mut answer = Vec::new();
+    drop(stream.write_all(request.to_string().as_bytes()));
+    let mut received = Vec::new();
     let mut part = [0; 16 * 1024];
     while let Ok(read @ 1..) = stream.read(&mut part) {
-        answer.extend_from_slice(&part[..read]);
+        received.extend_from_slice(&part[..read]);
+        if answer(request, &received).is_some() {
+            stream.set_read_timeout(Some(request.patience)).unwrap();
+        }
     }
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, rest) = answer.split_once("\r\n\r\n")?;
+    answer(request, &received)
+}
+
+/// The first answer in what was received, once it is whole.
+fn answer(request: &Request, received: &[u8]) -> Option<Answer> {
+    let received = String::from_utf8_lossy(received);
+    let (head, rest) = received.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let length =
         head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
