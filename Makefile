@@ -1,7 +1,7 @@
 # One line each; `make` alone lists them. Tests and the binary they start and kill share one profile, `ci`.
 CI := --profile ci --workspace
 
-.PHONY: help run build test interop sim torture check lint format bench docs reference dist clean
+.PHONY: help run build test interop fuzz sim torture check lint format bench docs reference dist clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ interop: ## the official Feishu SDKs against our simulator; needs Node and Pytho
 	tests/interop/install
 	cargo build $(CI) --bins --quiet
 	cargo test --profile ci -p moorline-tests --test interop --quiet
+
+fuzz: ## the API against its own document, docs/openapi.json; needs Python; make fuzz SEED=6
+	tests/api/install
+	cargo build $(CI) --bins --quiet
+	tests/api/run $(if $(SEED),--seed $(SEED))
 
 sim: ## one fault schedule again, or many: make sim SEED=0x…, make sim SEEDS=5000
 	MOORLINE_SIM_SEED=$(SEED) MOORLINE_SIM_SEEDS=$(SEEDS) cargo test --profile ci -p moorline-tests --test sim --quiet
@@ -46,9 +51,11 @@ bench: ## measures, with the machine's load beside each figure
 docs: ## the API documentation of every crate
 	cargo doc --workspace --no-deps
 
-reference: ## config/reference.toml, from the code that checks the settings
+reference: ## config/reference.toml and docs/openapi.json, from the code
 	cargo run --profile ci --quiet -p moorline -- check --reference > target/reference.toml
 	mv target/reference.toml config/reference.toml
+	cargo run --profile ci --quiet -p moorline -- check --openapi > target/openapi.json
+	mv target/openapi.json docs/openapi.json
 
 dist: ## the binary as it is shipped, in target/dist
 	cargo build --profile dist -p moorline

@@ -17,7 +17,7 @@ use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{App, Cut, Fault, NewApp, Push, Reach, Times};
 use moorline_simulator::server::{Options, Server};
 use moorline_tests::process::{binary, pause};
-use moorline_tests::{Process, Settings, http};
+use moorline_tests::{Process, Settings, api, http};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite;
 
@@ -325,31 +325,24 @@ impl Run {
     /// Every route, as it is meant and as it is not.
     fn requests(&mut self, process: &Process) {
         let session = process.get("/v1/sessions")["sessions"][0]["id"].as_str().unwrap().to_owned();
-        let gets = [
-            "/healthz",
-            "/readyz",
-            "/v1/status",
-            "/v1/tree",
-            "/v1/accounts",
-            "/v1/accounts/feishu:a0",
+        for route in api::routes("feishu:a0", &session).into_iter().filter(|route| route.method == "GET") {
+            self.call(process, "GET", &route.path);
+        }
+        let more = [
             "/v1/accounts/feishu:nobody",
             "/v1/accounts/x",
-            "/v1/sessions",
             "/v1/sessions?state=idle",
-            "/v1/inbox",
             "/v1/inbox?limit=500",
             "/v1/inbox?state=dropped",
-            "/v1/inbox/1",
             "/v1/inbox/999999",
             "/v1/inbox/x",
             "/v1/outbox?limit=500",
             "/v1/outbox?state=dead",
-            "/v1/outbox/1",
             "/v1/outbox/x",
             "/nothing",
             "/v1/inbox?what=1",
         ];
-        for path in gets {
+        for path in more {
             self.call(process, "GET", path);
         }
         self.call(process, "GET", &format!("/v1/sessions/{session}?entries=500"));

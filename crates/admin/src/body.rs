@@ -6,9 +6,12 @@ use actix_web::dev::Payload;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::LocalBoxFuture;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::endpoint::Takes;
+use crate::operation::Operation;
 use crate::problem::Problem;
 
 /// The longest body of a request, in bytes.
@@ -23,7 +26,7 @@ pub(crate) struct Body<T>(pub(crate) T);
 
 /// What a path takes that wants to know nothing. A field is refused, not ignored: who sends one expects something
 /// of it (F-083).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Nothing {}
 
@@ -34,6 +37,12 @@ pub(crate) async fn read(payload: web::Payload) -> Result<Bytes, Problem> {
         .map_err(|_| Problem::SlowBody)?
         .map_err(|_| Problem::PayloadTooLarge)?
         .map_err(|_| Problem::BrokenBody)
+}
+
+impl<T: JsonSchema> Takes for Body<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.body::<T>();
+    }
 }
 
 impl<T: DeserializeOwned + 'static> FromRequest for Body<T> {

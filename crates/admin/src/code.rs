@@ -7,14 +7,13 @@ use actix_web::http::StatusCode;
 macro_rules! codes {
     ($($variant:ident = $name:literal, $status:ident;)*) => {
         /// What went wrong, for programs.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Code {
             $($variant,)*
         }
 
         impl Code {
             /// All of them.
-            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$variant),*];
 
             /// As it is written in an answer.

@@ -11,18 +11,21 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
+use actix_web::body::BoxBody;
 use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse, Responder};
 use futures_util::FutureExt;
 use moorline_runtime::EventScope;
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::answer::{Answer, Answers};
 use crate::closing::Closing;
 use crate::gate::Gate;
+use crate::operation::{Operation, Parameter};
 use crate::operator::Operator;
-use crate::parameters::Parameters;
+use crate::parameters::{self, Parameters};
 use crate::problem::Problem;
-use crate::routes::Answer;
 use line::Line;
 pub(crate) use line::remember;
 use socket::Socket;
@@ -88,6 +91,30 @@ impl Watchers {
     }
 }
 
+/// 101: from here on it is a WebSocket.
+pub(crate) struct Upgraded(HttpResponse);
+
+impl Responder for Upgraded {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        self.0
+    }
+}
+
+impl Answers for Upgraded {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.upgrades("From here on it is a WebSocket.");
+    }
+}
+
+/// The document's words for the parameters.
+pub(crate) fn parameters() -> [Parameter; 2] {
+    let messages =
+        Parameter::query("messages", "What becomes of messages, too.", json!({ "type": "boolean" }));
+    [parameters::account(), messages]
+}
+
 /// Upgrades, and leaves the socket to a task of its own.
 #[allow(
     clippy::disallowed_methods,
@@ -102,7 +129,7 @@ pub(crate) async fn events(
     watchers: Data<Watchers>,
     closing: Data<Closing>,
     operator: Data<dyn Operator>,
-) -> Answer {
+) -> Answer<Upgraded> {
     let scope = EventScope { messages: parameters.flag("messages")?, account: parameters.account()? };
     parameters.end()?;
     let proven = gate.bearer(request.headers()).is_ok();
@@ -118,7 +145,7 @@ pub(crate) async fn events(
         }
         line.cut();
     });
-    Ok(response)
+    Ok(Upgraded(response))
 }
 
 /// From the upgrade to the end of the socket. Its place is free when it is closed.

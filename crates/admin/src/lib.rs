@@ -9,16 +9,20 @@
 //! `{ "error": { "code", "message" } }`; the codes are stable, and listed in one table.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod body;
 mod closing;
 mod code;
 mod connections;
+mod document;
+mod endpoint;
 mod events;
 mod exchange;
 mod gate;
 mod idempotency;
 mod listener;
 mod lists;
+mod operation;
 mod operator;
 mod parameters;
 mod problem;
@@ -33,5 +37,6 @@ mod trace;
 mod views;
 
 pub use body::LONGEST_BODY;
+pub use document::openapi;
 pub use listener::Listener;
 pub use server::{Admin, admin_child};

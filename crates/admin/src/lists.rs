@@ -2,20 +2,27 @@
 
 use actix_web::dev::Payload;
 use actix_web::web::{self, Data};
-use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
 use moorline_core::{AccountId, ConversationId, InboxId, OutboxId};
 use moorline_runtime::{InboxFilter, InboxKind, Listed, OutboxFilter, SessionFilter, SessionState};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::json;
 
+use crate::answer::{Answer, Shown};
+use crate::code::Code;
+use crate::endpoint::Takes;
+use crate::operation::Operation;
 use crate::operator::Operator;
-use crate::parameters::Parameters;
+use crate::parameters::{self, Parameters};
 use crate::problem::Problem;
-use crate::routes::{Answer, in_time};
-use crate::{session_id, views};
+use crate::routes::in_time;
+use crate::session_id;
+use crate::views::{self, Ours, Received, ReceivedInFull, Session, SessionInFull};
 
 /// Entries of a transcript when nobody says how many.
-const ENTRIES: u32 = 20;
+pub(crate) const ENTRIES: u32 = 20;
 
 /// The session a path names.
 #[derive(Debug)]
@@ -25,7 +32,31 @@ pub(crate) struct OfSession(pub(crate) AccountId, pub(crate) ConversationId);
 #[derive(Debug)]
 pub(crate) struct Number(pub(crate) i64);
 
-pub(crate) async fn sessions(operator: Data<dyn Operator>, parameters: Parameters) -> Answer {
+/// A page; `next` is what `before` of the next one has to be, null when there is none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Sessions {
+    sessions: Vec<Session>,
+    next: Option<i64>,
+}
+
+/// A page; `next` is what `before` of the next one has to be, null when there is none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReceivedMessages {
+    messages: Vec<Received>,
+    next: Option<i64>,
+}
+
+/// A page; `next` is what `before` of the next one has to be, null when there is none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct OurMessages {
+    messages: Vec<Ours>,
+    next: Option<i64>,
+}
+
+pub(crate) async fn sessions(
+    operator: Data<dyn Operator>,
+    parameters: Parameters,
+) -> Answer<Shown<Sessions>> {
     let filter = SessionFilter {
         account: parameters.account()?,
         state: parameters.state(SessionState::ALL, SessionState::as_str)?,
@@ -33,24 +64,27 @@ pub(crate) async fn sessions(operator: Data<dyn Operator>, parameters: Parameter
     let page = parameters.page()?;
     parameters.end()?;
     let listed = in_time(operator.listing().sessions(&filter, page)).await?;
-    Ok(answer("sessions", &listed, views::session))
+    Ok(Shown(Sessions { sessions: shown(&listed, views::session), next: listed.next }))
 }
 
 pub(crate) async fn session(
     operator: Data<dyn Operator>,
     OfSession(account, conversation): OfSession,
     parameters: Parameters,
-) -> Answer {
+) -> Answer<Shown<SessionInFull>> {
     let entries = parameters.count("entries", ENTRIES)?;
     parameters.end()?;
     let found = in_time(operator.listing().session(&account, &conversation)).await?;
-    let mut view = views::session(&found.ok_or(Problem::UnknownSession)?);
+    let session = views::session(&found.ok_or(Problem::UnknownSession)?);
     let transcript = in_time(operator.transcript(&account, &conversation, entries)).await?;
-    view["transcript"] = transcript.iter().map(views::entry).collect();
-    Ok(HttpResponse::Ok().json(view))
+    let transcript = transcript.iter().map(views::entry).collect();
+    Ok(Shown(SessionInFull { session, transcript }))
 }
 
-pub(crate) async fn inbox(operator: Data<dyn Operator>, parameters: Parameters) -> Answer {
+pub(crate) async fn inbox(
+    operator: Data<dyn Operator>,
+    parameters: Parameters,
+) -> Answer<Shown<ReceivedMessages>> {
     let filter = InboxFilter {
         scope: parameters.scope()?,
         state: parameters.state(InboxKind::ALL, InboxKind::as_str)?,
@@ -58,20 +92,23 @@ pub(crate) async fn inbox(operator: Data<dyn Operator>, parameters: Parameters) 
     let page = parameters.page()?;
     parameters.end()?;
     let listed = in_time(operator.listing().inbox(&filter, page)).await?;
-    Ok(answer("messages", &listed, views::received))
+    Ok(Shown(ReceivedMessages { messages: shown(&listed, views::received), next: listed.next }))
 }
 
 pub(crate) async fn inbox_row(
     operator: Data<dyn Operator>,
     Number(id): Number,
     parameters: Parameters,
-) -> Answer {
+) -> Answer<Shown<ReceivedInFull>> {
     parameters.end()?;
     let found = in_time(operator.listing().inbox_row(InboxId::new(id))).await?;
-    Ok(HttpResponse::Ok().json(views::received_in_full(&found.ok_or(Problem::UnknownMessage(id))?)))
+    Ok(Shown(views::received_in_full(&found.ok_or(Problem::UnknownMessage(id))?)))
 }
 
-pub(crate) async fn outbox(operator: Data<dyn Operator>, parameters: Parameters) -> Answer {
+pub(crate) async fn outbox(
+    operator: Data<dyn Operator>,
+    parameters: Parameters,
+) -> Answer<Shown<OurMessages>> {
     let filter = OutboxFilter {
         scope: parameters.scope()?,
         state: parameters.state(&views::OUTBOX_STATES, views::outbox_state)?,
@@ -79,23 +116,36 @@ pub(crate) async fn outbox(operator: Data<dyn Operator>, parameters: Parameters)
     let page = parameters.page()?;
     parameters.end()?;
     let listed = in_time(operator.listing().outbox(&filter, page)).await?;
-    Ok(answer("messages", &listed, views::ours))
+    Ok(Shown(OurMessages { messages: shown(&listed, views::ours), next: listed.next }))
 }
 
 pub(crate) async fn outbox_row(
     operator: Data<dyn Operator>,
     Number(id): Number,
     parameters: Parameters,
-) -> Answer {
+) -> Answer<Shown<Ours>> {
     parameters.end()?;
     let found = in_time(operator.outbox_row(OutboxId::new(id))).await?;
-    Ok(HttpResponse::Ok().json(views::ours(&found.ok_or(Problem::UnknownMessage(id))?)))
+    Ok(Shown(views::ours(&found.ok_or(Problem::UnknownMessage(id))?)))
 }
 
-/// A page; `next` is what `before` of the next one has to be, null when there is none.
-fn answer<T>(name: &str, listed: &Listed<T>, view: impl Fn(&T) -> Value) -> HttpResponse {
-    let rows: Vec<Value> = listed.rows.iter().map(view).collect();
-    HttpResponse::Ok().json(json!({ name: rows, "next": listed.next }))
+fn shown<T, V>(listed: &Listed<T>, view: impl Fn(&T) -> V) -> Vec<V> {
+    listed.rows.iter().map(view).collect()
+}
+
+impl Takes for OfSession {
+    fn describe(operation: &mut Operation<'_>) {
+        let schema = json!({ "type": "string", "pattern": "^[a-z0-9_-]+:[a-z0-9_-]+~.+$" });
+        operation.path("id", "A session: account~conversation, as lists show it.", &schema);
+        operation.refuses(&[Code::InvalidSessionId, Code::UnknownSession]);
+    }
+}
+
+impl Takes for Number {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.path("id", "A message's number, as lists show it.", &parameters::number());
+        operation.refuses(&[Code::InvalidMessageId, Code::UnknownMessage]);
+    }
 }
 
 impl FromRequest for OfSession {

@@ -8,6 +8,8 @@ use moorline_runtime::{
     OutboxRow, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError, Subscription,
 };
 
+use crate::code::Code;
+
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
 /// run on.
 pub(crate) trait Operator: Send + Sync {
@@ -77,6 +79,24 @@ impl Verb {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Probe => "probe",
+        }
+    }
+
+    /// What it is for.
+    pub(crate) const fn summary(self) -> &'static str {
+        match self {
+            Self::Start => "Starts an account that is stopped.",
+            Self::Stop => "Stops an account until it is started again or the process restarts.",
+            Self::Restart => "Gives every actor of an account a new life.",
+            Self::Probe => "Asks an account for signs of life, or lets it try again now.",
+        }
+    }
+
+    /// What it is refused for in the wrong state.
+    pub(crate) const fn refusal(self) -> Code {
+        match self {
+            Self::Start | Self::Stop => Code::AlreadySo,
+            Self::Restart | Self::Probe => Code::AccountStopped,
         }
     }
 }

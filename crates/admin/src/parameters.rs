@@ -12,7 +12,11 @@ use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
 use moorline_core::{AccountId, ConversationId};
 use moorline_runtime::{LONGEST_PAGE, Page, Scope};
+use serde_json::{Value, json};
 
+use crate::code::Code;
+use crate::endpoint::Takes;
+use crate::operation::{Operation, Parameter};
 use crate::problem::Problem;
 
 /// Rows on a page when nobody says how many.
@@ -26,6 +30,52 @@ const LONGEST: usize = 512;
 pub(crate) struct Parameters {
     given: RefCell<BTreeMap<String, String>>,
     known: RefCell<Vec<&'static str>>,
+}
+
+/// The document's words for what [`Parameters::account`] reads.
+pub(crate) fn account() -> Parameter {
+    Parameter::query("account", "Of this account only.", account_id())
+}
+
+/// The document's words for what [`Parameters::scope`] reads.
+pub(crate) fn scope() -> [Parameter; 2] {
+    let schema = json!({ "type": "string", "minLength": 1, "maxLength": LONGEST });
+    let conversation = "Of this conversation only; needs `account` too.";
+    [account(), Parameter::query("conversation", conversation, schema)]
+}
+
+/// The document's words for what [`Parameters::state`] reads.
+pub(crate) fn state<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Parameter {
+    let names: Vec<_> = all.iter().map(|state| name(*state)).collect();
+    Parameter::query("state", "In this state only.", json!({ "type": "string", "enum": names }))
+}
+
+/// The document's words for what [`Parameters::page`] reads.
+pub(crate) fn page() -> [Parameter; 2] {
+    let before = Parameter::query("before", "The `next` of the page before.", number());
+    [count("limit", "Rows on a page.", PAGE), before]
+}
+
+/// The document's words for what [`Parameters::count`] reads.
+pub(crate) fn count(name: &'static str, description: &'static str, otherwise: u32) -> Parameter {
+    let schema = json!({ "type": "integer", "minimum": 1, "maximum": LONGEST_PAGE, "default": otherwise });
+    Parameter::query(name, description, schema)
+}
+
+/// A number of ours.
+pub(crate) fn number() -> Value {
+    json!({ "type": "integer", "format": "int64", "minimum": i64::MIN, "maximum": i64::MAX })
+}
+
+/// An account's id.
+pub(crate) fn account_id() -> Value {
+    json!({ "type": "string", "pattern": "^[a-z0-9_-]+:[a-z0-9_-]+$" })
+}
+
+impl Takes for Parameters {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.refuses(&[Code::InvalidParameter]);
+    }
 }
 
 impl FromRequest for Parameters {

@@ -71,7 +71,7 @@ pub(crate) enum Problem {
     #[error("there is nothing at this path")]
     UnknownRoute,
     #[error("this path takes {0} only")]
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     #[error("this path is a WebSocket: ask for it with `Upgrade: websocket` and `Sec-WebSocket-Version: 13`")]
     UpgradeRequired,
     #[error("too many watch already, or are about to; end one, or try again later")]
@@ -176,7 +176,7 @@ impl ResponseError for Problem {
                 response.insert_header((header::RETRY_AFTER, "10"));
             }
             Self::MethodNotAllowed(allowed) => {
-                response.insert_header((header::ALLOW, *allowed));
+                response.insert_header((header::ALLOW, allowed.as_str()));
             }
             // The rest of the body is not worth waiting for.
             Self::LengthRequired

@@ -4,50 +4,109 @@ use std::future::Future;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
-use actix_web::dev::{Handler, Payload, ServiceFactory, ServiceRequest, ServiceResponse};
+use actix_web::dev::{Payload, ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::middleware::from_fn;
-use actix_web::web::{self, Data, ServiceConfig};
-use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Resource, Responder, Route};
-use futures_util::future::{Ready, ready};
+use actix_web::web::{self, Data};
+use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Responder};
+use futures_util::future::{Ready as Done, ready};
 use moorline_core::{AccountId, ChatId, IdempotencyKey};
-use serde::Deserialize;
-use serde_json::json;
+use moorline_runtime::supervision::Node;
+use moorline_runtime::{AccountView, Applied, Enqueued, InboxKind, NotReady, Report, SessionState, Status};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use crate::answer::{Answer, Answers, Shown, Taken};
 use crate::body::{Body, Nothing};
 use crate::closing::Closing;
+use crate::code::Code;
+use crate::document::DOCUMENT;
+use crate::endpoint::{Endpoint, Takes, delete, get, post, serve};
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
 use crate::idempotency::{ThenEnd, UnderWay, key_of, well_formed};
+use crate::operation::{KEY, Operation};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
-use crate::{events, lists, repair};
+use crate::{events, lists, parameters, repair, views};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
 
-pub(crate) type Answer = Result<HttpResponse, Problem>;
+/// What reading from the store may be refused for.
+const STORE: &[Code] = &[Code::NoAnswer, Code::StoreFull, Code::StoreFailed, Code::StoreRefused];
 
 /// The account a path names.
 #[derive(Debug)]
 pub(crate) struct Named(pub(crate) AccountId);
 
 /// A message for a chat.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewMessage {
+    /// The chat, user or address it goes to, as the platform names it.
+    #[schemars(regex(pattern = r"\S"))]
     to: String,
+    #[schemars(regex(pattern = r"\S"))]
     text: String,
+    /// The same as the header.
     #[serde(default)]
+    #[schemars(regex(pattern = KEY))]
     idempotency_key: Option<String>,
 }
 
 /// How the process is to end.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct End {
     /// Whether a fresh process takes its place.
     #[serde(default)]
+    restart: bool,
+}
+
+/// The process lives.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Health {
+    #[schemars(extend("const" = "ok"))]
+    status: &'static str,
+}
+
+/// Everything is ready, or the reasons why not.
+#[derive(Debug)]
+struct Readiness(Result<(), NotReady>);
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Ready {
+    #[schemars(extend("const" = true))]
+    ready: bool,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Unready {
+    #[schemars(extend("const" = false))]
+    ready: bool,
+    /// One line each.
+    #[schemars(length(min = 1))]
+    reasons: NotReady,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Actors {
+    actors: Vec<Node>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+struct Accounts {
+    accounts: Vec<AccountView>,
+}
+
+/// How the process ends.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Ending {
+    #[schemars(extend("const" = true))]
+    shutting_down: bool,
+    /// Whether a fresh process takes its place.
     restart: bool,
 }
 
@@ -73,117 +132,120 @@ pub(crate) fn api(
         .app_data(Data::new(UnderWay::default()))
         .app_data(Data::new(events::Watchers::default()))
         .app_data(operator)
-        .configure(routes)
-        .default_service(web::to(|| async { Answer::Err(Problem::UnknownRoute) }))
+        .configure(|api| serve(endpoints(), api))
+        .default_service(web::to(|| async { Answer::<Shown<()>>::Err(Problem::UnknownRoute) }))
         .wrap(from_fn(exchange))
 }
 
-fn routes(api: &mut ServiceConfig) {
-    api.service(get("/healthz", healthz))
-        .service(get("/readyz", readyz))
-        .service(get("/v1/status", status))
-        .service(get("/v1/tree", tree))
-        .service(get("/v1/doctor", doctor))
-        .service(get(events::PATH, events::events))
-        .service(get("/v1/accounts", accounts))
-        .service(get("/v1/accounts/{id}", account))
-        .service(post("/v1/accounts/{id}/messages", send))
-        .service(get("/v1/sessions", lists::sessions))
-        .service(get("/v1/sessions/{id}", lists::session))
-        .service(get("/v1/inbox", lists::inbox))
-        .service(get("/v1/inbox/{id}", lists::inbox_row))
-        .service(get("/v1/outbox", lists::outbox))
-        .service(get("/v1/outbox/{id}", lists::outbox_row))
-        .service(post("/v1/outbox/{id}/retry", repair::retry))
-        .service(post("/v1/outbox/{id}/discard", repair::discard))
-        .service(post("/v1/sessions/{id}/resume", repair::resume))
-        .service(post("/v1/sessions/{id}/reset", repair::reset))
-        .service(delete("/v1/accounts/{id}/rows", repair::discard_rows))
-        .service(get("/v1/trace/{message}", repair::trace))
-        .service(post("/v1/reload", reload))
-        .service(post("/v1/shutdown", shutdown));
-    for verb in Verb::ALL {
-        let path = format!("/v1/accounts/{{id}}/{}", verb.name());
-        api.service(post(&path, move |operator: Data<dyn Operator>, named: Named, _: Body<Nothing>| {
+/// Every route there is. The document tells of these and of no others.
+pub(crate) fn endpoints() -> Vec<Endpoint> {
+    let mut endpoints = vec![
+        get("/healthz", "Whether the process lives.", healthz).open(),
+        get("/readyz", "Whether every wanted account is ready and the store takes commits.", readyz).open(),
+        get("/openapi.json", "This document.", openapi),
+        get("/v1/status", "The whole runtime at one moment.", status).refuses(STORE),
+        get("/v1/tree", "Every actor.", tree),
+        get("/v1/doctor", "Everything that is wrong, and what to do about it.", doctor).refuses(STORE),
+        get(events::PATH, "A WebSocket of what happens, what is retained first.", events::events)
+            .takes(&events::parameters())
+            .refuses(&[Code::TooManyWatchers, Code::UpgradeRequired]),
+        get("/v1/accounts", "Every account.", accounts).refuses(STORE),
+        get("/v1/accounts/{id}", "One account.", account).refuses(STORE),
+        post("/v1/accounts/{id}/messages", "Puts a message into the outbox.", send)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, Code::EmptyField]),
+        delete(
+            "/v1/accounts/{id}/rows",
+            "Deletes the rows of an account that is not configured.",
+            repair::discard_rows,
+        )
+        .refuses(STORE)
+        .refuses(&[Code::Busy, Code::AccountConfigured]),
+        get("/v1/sessions", "Sessions, the one that received a message last first.", lists::sessions)
+            .takes(&[parameters::account(), parameters::state(SessionState::ALL, SessionState::as_str)])
+            .takes(&parameters::page())
+            .refuses(STORE),
+        get("/v1/sessions/{id}", "One session and the end of its transcript.", lists::session)
+            .takes(&[parameters::count("entries", "Entries of the transcript.", lists::ENTRIES)])
+            .refuses(STORE),
+        post("/v1/sessions/{id}/resume", "Lets a session go on that is stuck.", repair::resume)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, Code::UnknownAccount, Code::AccountOrphaned, Code::NothingToResume]),
+        post("/v1/sessions/{id}/reset", "Lets a session begin anew.", repair::reset)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, Code::UnknownAccount, Code::AccountOrphaned]),
+        get("/v1/inbox", "Received messages, newest first.", lists::inbox)
+            .takes(&parameters::scope())
+            .takes(&[parameters::state(InboxKind::ALL, InboxKind::as_str)])
+            .takes(&parameters::page())
+            .refuses(STORE),
+        get("/v1/inbox/{id}", "One received message.", lists::inbox_row).refuses(STORE),
+        get("/v1/outbox", "Messages of ours, newest first.", lists::outbox)
+            .takes(&parameters::scope())
+            .takes(&[parameters::state(&views::OUTBOX_STATES, views::outbox_state)])
+            .takes(&parameters::page())
+            .refuses(STORE),
+        get("/v1/outbox/{id}", "One message of ours.", lists::outbox_row).refuses(STORE),
+        post("/v1/outbox/{id}/retry", "Sends a message of ours now, dead or waiting.", repair::retry)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, Code::AccountOrphaned, Code::WrongState]),
+        post("/v1/outbox/{id}/discard", "Gives a message of ours up for good.", repair::discard)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, Code::AccountOrphaned, Code::WrongState]),
+        get("/v1/trace/{message}", "A message's whole life.", repair::trace).refuses(STORE),
+        post("/v1/reload", "Reads the configuration now and applies what changed.", reload)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, Code::InvalidConfiguration, Code::NoConfigurationFile]),
+        post("/v1/shutdown", "Ends the process in an orderly way, or replaces it by a fresh one.", shutdown)
+            .refuses(&[Code::InvalidConfiguration]),
+    ];
+    endpoints.extend(Verb::ALL.map(|verb| {
+        let handler = move |operator: Data<dyn Operator>, named: Named, _: Body<Nothing>| {
             command(operator, named, verb)
-        }));
-    }
+        };
+        post(format!("/v1/accounts/{{id}}/{}", verb.name()), verb.summary(), handler)
+            .refuses(STORE)
+            .refuses(&[Code::Busy, verb.refusal()])
+    }));
+    endpoints
 }
 
-fn get<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    only("GET", path, web::get().to(handler))
+async fn healthz() -> Shown<Health> {
+    Shown(Health { status: "ok" })
 }
 
-fn post<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    only("POST", path, web::post().to(handler))
+async fn readyz(operator: Data<dyn Operator>) -> Readiness {
+    Readiness(operator.readiness())
 }
 
-fn delete<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    only("DELETE", path, web::delete().to(handler))
+async fn openapi() -> Shown<&'static Value> {
+    Shown(&DOCUMENT)
 }
 
-fn only(method: &'static str, path: &str, route: Route) -> Resource {
-    let refuse = move || async move { Answer::Err(Problem::MethodNotAllowed(method)) };
-    web::resource(path).route(route).default_service(web::to(refuse))
+async fn status(operator: Data<dyn Operator>) -> Answer<Shown<Status>> {
+    Ok(Shown(in_time(operator.status()).await?))
 }
 
-async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "status": "ok" }))
+async fn tree(operator: Data<dyn Operator>) -> Shown<Actors> {
+    Shown(Actors { actors: operator.tree() })
 }
 
-async fn readyz(operator: Data<dyn Operator>) -> HttpResponse {
-    match operator.readiness() {
-        Ok(()) => HttpResponse::Ok().json(json!({ "ready": true })),
-        Err(reasons) => {
-            HttpResponse::ServiceUnavailable().json(json!({ "ready": false, "reasons": reasons }))
-        }
-    }
+async fn doctor(operator: Data<dyn Operator>) -> Answer<Shown<Report>> {
+    Ok(Shown(in_time(operator.doctor()).await?))
 }
 
-async fn status(operator: Data<dyn Operator>) -> Answer {
-    let status = in_time(operator.status()).await?;
-    Ok(HttpResponse::Ok().json(status))
+async fn accounts(operator: Data<dyn Operator>) -> Answer<Shown<Accounts>> {
+    Ok(Shown(Accounts { accounts: in_time(operator.accounts()).await? }))
 }
 
-async fn tree(operator: Data<dyn Operator>) -> HttpResponse {
-    HttpResponse::Ok().json(json!({ "actors": operator.tree() }))
-}
-
-async fn doctor(operator: Data<dyn Operator>) -> Answer {
-    let report = in_time(operator.doctor()).await?;
-    Ok(HttpResponse::Ok().json(report))
-}
-
-async fn accounts(operator: Data<dyn Operator>) -> Answer {
-    let accounts = in_time(operator.accounts()).await?;
-    Ok(HttpResponse::Ok().json(json!({ "accounts": accounts })))
-}
-
-async fn account(operator: Data<dyn Operator>, Named(id): Named) -> Answer {
-    let view = in_time(operator.account(&id)).await?;
-    Ok(HttpResponse::Ok().json(view))
+async fn account(operator: Data<dyn Operator>, Named(id): Named) -> Answer<Shown<AccountView>> {
+    Ok(Shown(in_time(operator.account(&id)).await?))
 }
 
 /// Answers with the account as it is when the command has been taken; what the command began may still go on.
-async fn command(operator: Data<dyn Operator>, Named(id): Named, verb: Verb) -> Answer {
+async fn command(operator: Data<dyn Operator>, Named(id): Named, verb: Verb) -> Answer<Taken<AccountView>> {
     in_time(operator.command(&id, verb)).await?;
-    let view = in_time(operator.account(&id)).await?;
-    Ok(HttpResponse::Accepted().json(view))
+    Ok(Taken(in_time(operator.account(&id)).await?))
 }
 
 async fn send(
@@ -191,38 +253,30 @@ async fn send(
     request: HttpRequest,
     Named(id): Named,
     Body(message): Body<NewMessage>,
-) -> Answer {
+) -> Answer<Taken<Enqueued>> {
     for (name, value) in [("to", &message.to), ("text", &message.text)] {
         if value.trim().is_empty() {
             return Err(Problem::EmptyField(name));
         }
     }
     let key = idempotency_key(&request, message.idempotency_key)?;
-    let enqueued = in_time(operator.send(&id, ChatId::new(message.to), message.text, key)).await?;
-    Ok(HttpResponse::Accepted().json(enqueued))
+    Ok(Taken(in_time(operator.send(&id, ChatId::new(message.to), message.text, key)).await?))
 }
 
-async fn reload(operator: Data<dyn Operator>, _: Body<Nothing>) -> Answer {
-    let applied = operator.reload().await.map_err(Problem::Reload)?;
-    Ok(HttpResponse::Ok().json(applied))
+async fn reload(operator: Data<dyn Operator>, _: Body<Nothing>) -> Answer<Shown<Applied>> {
+    Ok(Shown(operator.reload().await.map_err(Problem::Reload)?))
 }
 
 /// Answers at once; the process ends, or is replaced, in its own order afterwards.
-async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer {
+async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer<Ending> {
     if end.restart {
         operator.may_restart().await.map_err(Problem::Reload)?;
     }
-    let answer = json!({ "shutting_down": true, "restart": end.restart });
-    let mut response = HttpResponse::build(StatusCode::ACCEPTED).json(answer);
-    response.extensions_mut().insert(ThenEnd { restart: end.restart });
-    Ok(response)
+    Ok(Ending { shutting_down: true, restart: end.restart })
 }
 
 /// The key of the body, or else that of the request (F-057).
-fn idempotency_key(
-    request: &HttpRequest,
-    in_body: Option<String>,
-) -> Result<Option<IdempotencyKey>, Problem> {
+fn idempotency_key(request: &HttpRequest, in_body: Option<String>) -> Answer<Option<IdempotencyKey>> {
     match in_body {
         Some(key) => Ok(Some(IdempotencyKey::new(well_formed(&key)?))),
         None => Ok(key_of(request.headers())?.map(IdempotencyKey::new)),
@@ -240,9 +294,51 @@ where
     }
 }
 
+impl Takes for Named {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.path("id", "An account: channel:name.", &parameters::account_id());
+        operation.refuses(&[Code::InvalidAccountId, Code::UnknownAccount]);
+    }
+}
+
+impl Responder for Readiness {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        match self.0 {
+            Ok(()) => HttpResponse::Ok().json(Ready { ready: true }),
+            Err(reasons) => HttpResponse::ServiceUnavailable().json(Unready { ready: false, reasons }),
+        }
+    }
+}
+
+impl Responder for Ending {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let then = ThenEnd { restart: self.restart };
+        let mut response = HttpResponse::Accepted().json(self);
+        response.extensions_mut().insert(then);
+        response
+    }
+}
+
+impl Answers for Ending {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<Self>(StatusCode::ACCEPTED, "It ends, in its own order.");
+    }
+}
+
+impl Answers for Readiness {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<Ready>(StatusCode::OK, "Everything is ready.");
+        operation.answers::<Unready>(StatusCode::SERVICE_UNAVAILABLE, "Something is not ready.");
+    }
+}
+
 impl FromRequest for Named {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = Done<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         // Percent-decoded as one segment: an encoded slash cannot lead anywhere else.

@@ -1,103 +1,218 @@
 //! Rows as they are shown. The bytes of a delivery are never among it, only how many they were.
 
-use moorline_core::TurnId;
-use moorline_runtime::{
-    Entry, InboxEntry, InboxKind, InboxState, OutboxRow, OutboxState, Role, SessionRow, SessionState,
-    TurnState,
+use moorline_core::{
+    AccountId, Chat, ConversationId, DropReason, EventId, HoldReason, IdempotencyKey, InboxId, MessageId,
+    OutboxId, Route, Timestamp, TurnId,
 };
-use serde_json::{Value, json};
+use moorline_runtime::{
+    InboxEntry, InboxKind, InboxState, OutboxRow, OutboxState, Role, SessionRow, SessionState, TurnState,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::session_id;
 
-pub(crate) fn session(session: &SessionRow) -> Value {
-    json!({
-        "id": session_id::encode(&session.account, &session.conversation),
-        "account": session.account,
-        "conversation": session.conversation,
-        "state": session.state().as_str(),
-        "active_at": session.active_at,
-        "received": session.received,
-        "answered": session.answered,
-        "pending": session.pending,
-        "held": session.held,
-        "dropped": session.dropped,
-        "entries": session.entries,
-        "turn": session.turn.map(|turn| json!({
-            "id": turn.id,
-            "state": turn_state(turn.state),
-            "attempt": turn.attempt,
-            "since": turn.since,
-        })),
-    })
+/// A conversation: what was received in it, what waits, what is running.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Session {
+    /// `account~conversation`, with whatever a path would have to encode encoded.
+    id: String,
+    account: AccountId,
+    conversation: ConversationId,
+    state: SessionState,
+    /// When its last message was received.
+    active_at: Timestamp,
+    received: u64,
+    answered: u64,
+    pending: u64,
+    held: u64,
+    dropped: u64,
+    /// Entries of its transcript.
+    entries: u64,
+    /// The turn that is not over.
+    turn: Option<SessionTurn>,
 }
 
-pub(crate) fn entry(entry: &Entry) -> Value {
-    let role = match entry.role {
-        Role::User => "user",
-        Role::Agent => "agent",
-        Role::System => "system",
-    };
-    json!({ "role": role, "text": entry.text, "at": entry.at })
+/// The turn of a conversation that is not over.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SessionTurn {
+    id: TurnId,
+    state: TurnState,
+    attempt: u32,
+    since: Timestamp,
 }
 
-pub(crate) fn received(entry: &InboxEntry) -> Value {
+/// A conversation with the end of its transcript.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SessionInFull {
+    #[serde(flatten)]
+    pub(crate) session: Session,
+    /// Oldest first.
+    pub(crate) transcript: Vec<Entry>,
+}
+
+/// One entry of a transcript.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Entry {
+    role: Role,
+    text: String,
+    at: Timestamp,
+}
+
+/// A message that was received, and what became of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Received {
+    id: InboxId,
+    account: AccountId,
+    conversation: ConversationId,
+    session: String,
+    state: InboxKind,
+    /// Why it is held or was dropped.
+    reason: Option<Reason>,
+    text: String,
+    chat: Chat,
+    /// The platform's id of the delivery.
+    event_id: EventId,
+    /// The platform's id of the message.
+    message_id: Option<MessageId>,
+    /// When it was written, as the platform says.
+    written_at: Option<Timestamp>,
+    received_at: Timestamp,
+    /// When it was answered or dropped.
+    settled_at: Option<Timestamp>,
+    /// How long the delivery was.
+    raw_bytes: u64,
+}
+
+/// Why a message was not given to the agent.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Reason {
+    /// It waits until it can be judged.
+    Held(HoldReason),
+    /// It will not be answered.
+    Dropped(DropReason),
+}
+
+/// A message that was received, with what the access policy was told of it, and where the answer goes.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReceivedInFull {
+    #[serde(flatten)]
+    received: Received,
+    /// Null for what could not be parsed, which was judged by nothing.
+    facts: Value,
+    route: Route,
+}
+
+/// A message of ours, and how far it got.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Ours {
+    id: OutboxId,
+    account: AccountId,
+    conversation: ConversationId,
+    session: String,
+    state: OutboxState,
+    text: String,
+    route: Route,
+    /// The turn that produced it; null for one that an operator sent.
+    turn: Option<TurnId>,
+    /// The key that every attempt carries.
+    idempotency_key: IdempotencyKey,
+    attempts: u32,
+    /// It was sent again after the platform had forgotten its key, so a user may see it twice.
+    possibly_repeated: bool,
+    last_error: Option<String>,
+    /// The platform's id of it.
+    message_id: Option<MessageId>,
+    created_at: Timestamp,
+    first_attempt_at: Option<Timestamp>,
+    /// It waits until then; null once it is settled.
+    not_before: Option<Timestamp>,
+    sent_at: Option<Timestamp>,
+    retried_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+pub(crate) fn session(session: &SessionRow) -> Session {
+    Session {
+        id: session_id::encode(&session.account, &session.conversation),
+        account: session.account.clone(),
+        conversation: session.conversation.clone(),
+        state: session.state(),
+        active_at: session.active_at,
+        received: session.received,
+        answered: session.answered,
+        pending: session.pending,
+        held: session.held,
+        dropped: session.dropped,
+        entries: session.entries,
+        turn: session.turn.map(|turn| SessionTurn {
+            id: turn.id,
+            state: turn.state,
+            attempt: turn.attempt,
+            since: turn.since,
+        }),
+    }
+}
+
+pub(crate) fn entry(entry: &moorline_runtime::Entry) -> Entry {
+    Entry { role: entry.role, text: entry.text.clone(), at: entry.at }
+}
+
+pub(crate) fn received(entry: &InboxEntry) -> Received {
     let row = &entry.row;
     let (state, reason) = match row.state {
         InboxState::Pending => (InboxKind::Pending, None),
-        InboxState::Held(reason) => (InboxKind::Held, Some(reason.as_str())),
+        InboxState::Held(reason) => (InboxKind::Held, Some(Reason::Held(reason))),
         InboxState::Answered => (InboxKind::Answered, None),
-        InboxState::Dropped(reason) => (InboxKind::Dropped, Some(reason.as_str())),
+        InboxState::Dropped(reason) => (InboxKind::Dropped, Some(Reason::Dropped(reason))),
     };
-    json!({
-        "id": row.id,
-        "account": row.account,
-        "conversation": row.conversation,
-        "session": session_id::encode(&row.account, &row.conversation),
-        "state": state.as_str(),
-        "reason": reason,
-        "text": row.text,
-        "chat": row.chat,
-        "event_id": row.event_id,
-        "message_id": row.message_id,
-        "written_at": entry.written_at,
-        "received_at": row.received_at,
-        "settled_at": entry.settled_at,
-        "raw_bytes": entry.raw_bytes,
-    })
+    Received {
+        id: row.id,
+        account: row.account.clone(),
+        conversation: row.conversation.clone(),
+        session: session_id::encode(&row.account, &row.conversation),
+        state,
+        reason,
+        text: row.text.clone(),
+        chat: row.chat.clone(),
+        event_id: row.event_id.clone(),
+        message_id: row.message_id.clone(),
+        written_at: entry.written_at,
+        received_at: row.received_at,
+        settled_at: entry.settled_at,
+        raw_bytes: entry.raw_bytes,
+    }
 }
 
-/// With what the access policy was told, and where the answer goes.
-pub(crate) fn received_in_full(entry: &InboxEntry) -> Value {
-    let mut view = received(entry);
-    // What could not be parsed was judged by nothing.
-    view["facts"] = serde_json::from_str(&entry.row.context).unwrap_or_default();
-    view["route"] = json!(entry.row.route);
-    view
+pub(crate) fn received_in_full(entry: &InboxEntry) -> ReceivedInFull {
+    let facts = serde_json::from_str(&entry.row.context).unwrap_or_default();
+    ReceivedInFull { received: received(entry), facts, route: entry.row.route.clone() }
 }
 
-pub(crate) fn ours(row: &OutboxRow) -> Value {
-    json!({
-        "id": row.id,
-        "account": row.account,
-        "conversation": row.conversation,
-        "session": session_id::encode(&row.account, &row.conversation),
-        "state": row.state,
-        "text": row.outbound.text,
-        "route": row.outbound.route,
-        "turn": row.turn.map(TurnId::get),
-        "idempotency_key": row.key,
-        "attempts": row.attempts,
-        "possibly_repeated": row.possibly_repeated,
-        "last_error": row.last_error,
-        "message_id": row.message_id,
-        "created_at": row.created_at,
-        "first_attempt_at": row.first_attempt_at,
-        // A settled one waits for nothing.
-        "not_before": is_open(row.state).then_some(row.not_before),
-        "sent_at": row.sent_at,
-        "retried_at": row.retried_at,
-        "ended_at": row.ended_at,
-    })
+pub(crate) fn ours(row: &OutboxRow) -> Ours {
+    Ours {
+        id: row.id,
+        account: row.account.clone(),
+        conversation: row.conversation.clone(),
+        session: session_id::encode(&row.account, &row.conversation),
+        state: row.state,
+        text: row.outbound.text.clone(),
+        route: row.outbound.route.clone(),
+        turn: row.turn,
+        idempotency_key: row.key.clone(),
+        attempts: row.attempts,
+        possibly_repeated: row.possibly_repeated,
+        last_error: row.last_error.clone(),
+        message_id: row.message_id.clone(),
+        created_at: row.created_at,
+        first_attempt_at: row.first_attempt_at,
+        not_before: is_open(row.state).then_some(row.not_before),
+        sent_at: row.sent_at,
+        retried_at: row.retried_at,
+        ended_at: row.ended_at,
+    }
 }
 
 const fn is_open(state: OutboxState) -> bool {

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a failure means for what we do next (design §4). Which vendor code is which class is a table in the
 /// channel's crate; what each class costs in waiting is [`RetryPolicy`](crate::RetryPolicy), once, for all channels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
     /// Passes by itself: network, busy platform, and every code nobody knows. Retried for ever.

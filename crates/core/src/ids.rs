@@ -3,13 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A text identifier given by a platform; compared byte for byte, never parsed.
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name(String);
 
@@ -37,7 +38,7 @@ macro_rules! text_id {
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident($number:ty)) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(transparent)]
         pub struct $name($number);
 
@@ -70,7 +71,7 @@ text_id! {
     ChatId
 }
 text_id! {
-    /// A user or bot as the platform names it to one app (Feishu `ou_…`; differs from app to app, F-018).
+    /// A user or bot as the platform names it to one app (Feishu `ou_…`; differs from app to app) (F-018).
     UserId
 }
 text_id! {
@@ -141,8 +142,9 @@ impl Generation {
 ///
 /// Both halves match `[a-z0-9_-]+`: upper case is refused because the environment layer of the configuration
 /// folds case and would otherwise create a second account beside the first.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(extend("pattern" = "^[a-z0-9_-]+:[a-z0-9_-]+$"))]
 pub struct AccountId {
     channel: ChannelName,
     name: String,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -9,7 +10,7 @@ use crate::failure::{Failure, FailureClass};
 
 /// Where an account's connection stands. *Ready* means the transport: open, and a first sign of life received.
 /// Identity is a second, separate fact ([`IdentityState`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AccountState {
     /// Not wanted: an operator stopped it.
@@ -47,7 +48,7 @@ impl fmt::Display for AccountState {
 }
 
 /// Why an operator has to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockReason {
     /// The platform does not accept the credentials.
@@ -78,7 +79,7 @@ impl BlockReason {
 }
 
 /// Why an account is not ready, for people and scripts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Cause {
     /// What the failure means for what happens next.
     pub class: FailureClass,
@@ -95,7 +96,7 @@ impl From<&Failure> for Cause {
 }
 
 /// How well we know who we are on the platform.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum IdentityState {
     /// Never answered for these credentials.
@@ -109,7 +110,7 @@ pub enum IdentityState {
 
 /// Signs of life. Written by the connection and the outbox when they happen, never derived from configuration
 /// or from a task's existence (G14).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Evidence {
     /// When the present connection was opened.
     pub connected_at: Option<Timestamp>,

@@ -29,6 +29,10 @@ pub fn check(place: &Place, options: &cli::Check, as_json: bool) -> Result<Code>
         output::line(reference(&channels::schemas()).trim_end())?;
         return Ok(Code::Ok);
     }
+    if options.openapi {
+        output::line(moorline_admin::openapi().trim_end())?;
+        return Ok(Code::Ok);
+    }
     let settings = match Settings::examine(place) {
         Ok(settings) => settings,
         Err(diagnosis) if as_json => {

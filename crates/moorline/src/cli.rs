@@ -90,6 +90,9 @@ pub struct Check {
     /// Print the reference page of all settings, which is kept as config/reference.toml.
     #[arg(long, hide = true, conflicts_with = "online")]
     pub reference: bool,
+    /// Print the OpenAPI document of the admin endpoint, which is kept as docs/openapi.json.
+    #[arg(long, hide = true, conflicts_with_all = ["online", "reference"])]
+    pub openapi: bool,
 }
 
 #[derive(Debug, Args)]

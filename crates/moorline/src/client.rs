@@ -122,7 +122,8 @@ impl Client {
             status if status.is_client_error() => Code::Usage,
             _ => Code::Internal,
         };
-        Err(Failed::new(code, format!("{message} ({})", answer.status.as_u16())).into())
+        let name = answer.body.pointer("/error/code").and_then(Value::as_str);
+        Err(Failed::new(code, format!("{message} ({})", answer.status.as_u16())).named(name).into())
     }
 
     async fn exchange(

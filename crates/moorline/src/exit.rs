@@ -29,6 +29,23 @@ pub enum Code {
     Terminated = 143,
 }
 
+impl Code {
+    /// What it is called under `--json`, where the endpoint gave no code of its own (docs/api.md).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotHealthy => "not_healthy",
+            Self::Usage => "usage",
+            Self::Unreachable => "unreachable",
+            Self::Internal => "internal",
+            Self::AlreadyRunning => "already_running",
+            Self::BadConfiguration => "bad_configuration",
+            Self::Interrupted => "interrupted",
+            Self::Terminated => "terminated",
+        }
+    }
+}
+
 impl From<Code> for ExitCode {
     fn from(code: Code) -> Self {
         Self::from(code as u8)
@@ -51,6 +68,8 @@ pub fn at_latest(span: Duration, code: Code) {
 pub struct Failed {
     /// The code.
     pub code: Code,
+    /// The endpoint's own name for it, when it refused.
+    pub name: Option<String>,
     /// What to tell the user.
     pub message: String,
 }
@@ -58,7 +77,12 @@ pub struct Failed {
 impl Failed {
     /// Ends the process with `code` and this message.
     pub fn new(code: Code, message: impl fmt::Display) -> Self {
-        Self { code, message: message.to_string() }
+        Self { code, name: None, message: message.to_string() }
+    }
+
+    /// The same, under the name that the endpoint gave it.
+    pub fn named(self, name: Option<&str>) -> Self {
+        Self { name: name.map(str::to_owned), ..self }
     }
 }
 
@@ -73,4 +97,10 @@ impl std::error::Error for Failed {}
 /// The code for an error that reached `main`: its own, or that of something unexpected.
 pub fn code_of(error: &anyhow::Error) -> Code {
     error.downcast_ref::<Failed>().map_or(Code::Internal, |failed| failed.code)
+}
+
+/// What to call it for programs.
+pub fn name_of(error: &anyhow::Error) -> &str {
+    let failed = error.downcast_ref::<Failed>();
+    failed.and_then(|failed| failed.name.as_deref()).unwrap_or_else(|| code_of(error).name())
 }

@@ -16,8 +16,9 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::SystemClock;
 use crate::output::span;
 
-/// What is logged when nothing is configured.
-const DEFAULT_FILTER: &str = "info,actix_server=warn";
+/// What is logged when nothing is configured. Whoever sends rubbish to the admin port is told so; a line for each would be
+/// his to write (F-100).
+const DEFAULT_FILTER: &str = "info,actix_server=warn,actix_http::h1::dispatcher=off";
 
 /// Starts logging to standard error.
 ///

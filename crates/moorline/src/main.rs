@@ -30,22 +30,30 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 use cli::{Cli, Command, DemoAction};
-use exit::{Code, code_of};
+use exit::{Code, code_of, name_of};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers, everything else is a misuse.
-            drop(error.print());
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            if !asked && std::env::args_os().any(|argument| argument == "--json") {
+                output::refuse(Code::Usage.name(), error.to_string().trim_end());
+            } else {
+                drop(error.print());
+            }
             return if asked { Code::Ok.into() } else { Code::Usage.into() };
         }
     };
     match carry_out(&cli) {
         Ok(code) => code.into(),
         Err(error) => {
-            output::complain(&error);
+            if cli.json {
+                output::refuse(name_of(&error), &format!("{error:#}"));
+            } else {
+                output::complain(&error);
+            }
             code_of(&error).into()
         }
     }

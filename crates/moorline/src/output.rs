@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Prints one line. A reader that has gone away is not an error of ours.
 pub fn line(text: &str) -> Result<()> {
@@ -33,6 +33,12 @@ pub fn note(text: &str) {
 pub fn complain(error: &anyhow::Error) {
     // There is nowhere left to report that standard error is closed.
     drop(writeln!(io::stderr(), "moorline: {error:#}"));
+}
+
+/// Tells on standard output what went wrong, for programs: it is the answer they get.
+pub fn refuse(name: &str, message: &str) {
+    // There is nowhere left to report that standard output is closed.
+    drop(json(&json!({ "error": { "code": name, "message": message } })));
 }
 
 /// A table whose columns are as wide as what is in them.

@@ -16,6 +16,7 @@ use moorline_core::{
 };
 use moorline_store::Verdict;
 use parking_lot::{Mutex, RwLock};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::events::{Events, Seen, Sort, Subscription, What};
@@ -37,7 +38,7 @@ pub struct Board {
 pub(crate) type SharedAgentStatus = Arc<RwLock<AgentStatus>>;
 
 /// One agent, as its last calls have shown it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AgentStatus {
     /// Its kind, as it is configured.
     pub kind: &'static str,
@@ -56,7 +57,7 @@ pub struct AgentStatus {
 }
 
 /// Whether an agent takes calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentState {
     /// Nothing is known to the contrary.
@@ -66,7 +67,7 @@ pub enum AgentState {
 }
 
 /// One account, as last reported.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AccountStatus {
     /// The account.
     pub id: AccountId,
@@ -99,7 +100,7 @@ pub struct AccountStatus {
 }
 
 /// What is known of an account's access token. The token itself is nowhere but in its actor.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct TokenStatus {
     /// Whether there is one.
     pub state: TokenState,
@@ -114,7 +115,7 @@ pub struct TokenStatus {
 }
 
 /// Whether there is an access token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenState {
     /// Nobody has asked for one yet.
@@ -126,7 +127,7 @@ pub enum TokenState {
 }
 
 /// What is known of an account's identity.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct IdentityStatus {
     /// How well.
     pub state: IdentityState,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use moorline_core::{AccountId, Timestamp};
 use moorline_store::OutboxRow;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use finding::{Finding, FindingKind, Severity};
@@ -21,7 +22,7 @@ use crate::reload::ConfigStatus;
 use crate::verdicts::Verdicts;
 
 /// What the doctor has found.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Report {
     /// Whether there are no findings.
     pub healthy: bool,

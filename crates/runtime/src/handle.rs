@@ -21,6 +21,7 @@ use moorline_store::{
     Counts, Entry, Health, Listing, Op, OutboxRow, OutboxState, RequestAnswer, Store, StoreError, Tx,
 };
 use moorline_supervision::{ActorRef, Node, Tree};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
@@ -56,7 +57,7 @@ pub struct Handle {
 }
 
 /// The whole runtime at one moment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Status {
     /// The program's version.
     pub version: &'static str,
@@ -83,7 +84,7 @@ pub struct Status {
 }
 
 /// Turns at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Turns {
     /// Turns an agent is working on.
     pub running: u32,
@@ -92,16 +93,17 @@ pub struct Turns {
 }
 
 /// The store at one moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct StoreStatus {
     /// `ok`, `full` or `failed`.
+    #[schemars(extend("enum" = ["ok", "full", "failed"]))]
     pub state: &'static str,
     /// What is wrong.
     pub message: Option<String>,
 }
 
 /// One account at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct AccountView {
     /// What it said about itself.
     #[serde(flatten)]
@@ -114,7 +116,7 @@ pub struct AccountView {
 pub type NotReady = Vec<String>;
 
 /// A message that was put into the outbox, or was there already.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Enqueued {
     /// Its number in the outbox.
     pub id: OutboxId,

@@ -15,6 +15,7 @@ use moorline_config::Config;
 use moorline_core::{AccountId, Timestamp};
 use moorline_supervision::{ActorRef, Env};
 use parking_lot::RwLock;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -66,7 +67,7 @@ pub enum ReloadError {
 }
 
 /// What is known of the configuration file, for the status.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ConfigStatus {
     /// What is wrong with the file as it is now; empty when it is the one in use.
     pub problems: Vec<String>,

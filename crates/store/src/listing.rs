@@ -5,6 +5,8 @@
 
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, InboxId, Timestamp, TurnId};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::StoreError;
 use crate::rows::{InboxRow, OutboxRow, OutboxState, TurnState};
@@ -169,9 +171,9 @@ pub struct InboxEntry {
 macro_rules! named_states {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
         pub enum $name {
-            $($(#[$vdoc])* $variant,)*
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
         }
 
         impl $name {

@@ -6,6 +6,7 @@ use moorline_core::{
     AccountId, Chat, ConversationId, DropReason, EventId, HoldReason, IdempotencyKey, Identity, InboxId,
     MessageId, Outbound, OutboxId, Route, Timestamp, TurnId,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::tx::Claim;
@@ -92,7 +93,8 @@ pub struct TurnRow {
 }
 
 /// Where a turn stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum TurnState {
     /// Its claim is current.
     Running,
@@ -118,7 +120,8 @@ pub struct Entry {
 }
 
 /// Whose words an entry holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// The user's.
     User,
@@ -170,7 +173,7 @@ pub struct OutboxRow {
 }
 
 /// Where a message of ours stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OutboxState {
     /// Waits to be sent.
@@ -198,7 +201,7 @@ pub struct StoredIdentity {
 
 /// An account's messages by state, since the data directory exists: `received` is always the sum of `answered`,
 /// `dropped`, `held` and `pending`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// Stored messages.
     pub received: u64,

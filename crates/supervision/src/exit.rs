@@ -9,10 +9,11 @@ use std::time::Duration;
 use actix::dev::{MessageResponse, OneshotSender};
 use actix::{Actor, ActorContext, Context, Message};
 use moorline_core::Generation;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Why a generation ended. `Error`, `Panic` and `Killed` are faults (design §3 rule 1); the others are not.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", content = "message", rename_all = "snake_case")]
 pub enum ExitReason {
     /// The actor ended by itself because it was done.

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use moorline_core::{Clock, Generation, Timestamp, millis};
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::env::InFlight;
@@ -45,7 +46,7 @@ pub enum Moment {
 }
 
 /// One supervised actor, or one registered leaf, at the moment of the snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Node {
     /// Ids from the root down, joined by `/`.
     pub path: String,
@@ -66,7 +67,7 @@ pub struct Node {
 }
 
 /// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeKind {
     /// It supervises children of its own.
@@ -76,7 +77,7 @@ pub enum NodeKind {
 }
 
 /// What a node is doing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeState {
     /// Its factory or its `started()` is running.
@@ -94,7 +95,7 @@ pub enum NodeState {
 }
 
 /// How a life ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LastExit {
     /// Why.
     pub reason: ExitReason,

@@ -29,3 +29,15 @@ fn every_code_has_its_page_and_every_page_its_code() {
     names.dedup();
     assert_eq!(names.len(), Code::ALL.len(), "a code has one meaning");
 }
+
+#[test]
+fn the_table_of_codes_in_the_docs_is_that_of_the_code() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/api.md");
+    let page = fs::read_to_string(page).unwrap();
+    let told: Vec<_> = page.lines().filter(|line| line.contains("](errors/api/")).collect();
+    let row = |code: &Code| {
+        let name = code.name();
+        format!("| [{name}](errors/api/{name}.md) | {} |", code.status().as_u16())
+    };
+    assert_eq!(told, Code::ALL.iter().map(row).collect::<Vec<_>>());
+}

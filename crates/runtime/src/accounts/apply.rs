@@ -27,7 +27,7 @@ pub(crate) struct Apply {
 }
 
 /// What applying a configuration did.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Applied {
     /// Accounts that are new, and connecting.
     pub added: Vec<AccountId>,

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use moorline_core::{AccountId, ConversationId, OutboxId};
 use moorline_store::{Counts, OutboxRow, OutboxState, Outcome};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{CommandError, Handle};
 use crate::accounts::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
 /// An account that is not configured and has rows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Orphan {
     /// Its id.
     pub id: AccountId,
@@ -20,7 +21,7 @@ pub struct Orphan {
 }
 
 /// What resuming a session did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Resumed {
     /// What it was stuck in.
     pub from: ResumedFrom,
@@ -31,7 +32,7 @@ pub struct Resumed {
 }
 
 /// What a session was resumed from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ResumedFrom {
     /// Its last turns were given up.
@@ -43,7 +44,7 @@ pub enum ResumedFrom {
 }
 
 /// How far deleting an account's rows got.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Discarded {
     /// The account.
     pub id: AccountId,

@@ -120,6 +120,8 @@ fn durable(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update(None, "checkpoint_fullfsync", cfg!(target_os = "macos"))?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     conn.pragma_update(None, "journal_size_limit", 64 << 20)?;
+    // What is forgotten is overwritten: a page that nobody uses would keep people's words for ever (F-096).
+    conn.pragma_update(None, "secure_delete", true)?;
     // A store that failed must not carry its log over on its way out.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(())

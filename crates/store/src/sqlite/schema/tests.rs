@@ -21,6 +21,7 @@ fn the_settings_are_those_that_make_a_commit_durable() {
         ("foreign_keys", "Integer(1)"),
         ("auto_vacuum", "Integer(2)"),
         ("journal_size_limit", "Integer(67108864)"),
+        ("secure_delete", "Integer(1)"),
         ("user_version", &format!("Integer({})", MIGRATIONS.len())),
     ];
     for (name, value) in table {

@@ -104,3 +104,34 @@ async fn a_batch_is_short_and_the_file_shrinks_g12_f100() {
     assert!(batches.longest_log < 80 << 20, "the log: {} bytes", batches.longest_log);
     assert!(size() < full / 3, "{} bytes of {full} are left", size());
 }
+
+/// F-096: what was forgotten is nowhere in the files either, not in a page that nobody uses just now.
+#[tokio::test]
+async fn nothing_that_was_forgotten_is_left_in_the_files_f096() {
+    const CANARY: &str = "nobody-reads-this-again";
+    let parent = tempfile::tempdir().unwrap();
+    let dir = DataDir::open(parent.path().join("data")).unwrap();
+    let file = dir.database();
+    let conn = schema::open_writer(&file).unwrap();
+    fill(&conn);
+    // Short ones, and ones that need pages of their own.
+    conn.execute_batch(&format!(
+        "UPDATE inbox SET text = '{CANARY}', raw = CAST(replace(hex(zeroblob(id % 5000 / 2)), '0', '{CANARY}') AS BLOB)
+         WHERE id % 100 = 0;
+         UPDATE entry SET text = '{CANARY}' WHERE id % 100 = 0;
+         UPDATE outbox SET outbound = '\"{CANARY}\"' WHERE id % 100 = 0;"
+    ))
+    .unwrap();
+    drop(conn);
+    let found = |file: &std::path::Path| {
+        let bytes = std::fs::read(file).unwrap_or_default();
+        bytes.windows(CANARY.len()).filter(|window| *window == CANARY.as_bytes()).count()
+    };
+    let log = schema::log_of(&file);
+    let before = found(&file) + found(&log);
+    assert!(before > 10_000, "{before} are not enough to miss one");
+    let store = SqliteStore::open(&dir, SqliteOptions::default()).unwrap();
+    prune_all(&store, &log).await;
+    store.close();
+    assert_eq!((found(&file), found(&log)), (0, 0), "of {before}");
+}
