@@ -23,6 +23,7 @@ mod refusals;
 mod regression;
 mod reload;
 mod reload_file;
+mod restart;
 mod retention;
 mod scenarios;
 mod secrets;

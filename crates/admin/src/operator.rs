@@ -17,7 +17,7 @@ pub(crate) trait Operator: Send + Sync {
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>>;
     fn readiness(&self) -> Result<(), NotReady>;
     fn tree(&self) -> Vec<Node>;
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>>;
+    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<bool, CommandError>>;
     fn send<'a>(
         &'a self,
         id: &'a AccountId,
@@ -78,6 +78,24 @@ impl Verb {
             Self::Probe => "probe",
         }
     }
+
+    /// What has happened when it changed something.
+    pub(crate) const fn done(self) -> &'static str {
+        match self {
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::Restart => "restarted",
+            Self::Probe => "asked for signs of life",
+        }
+    }
+
+    /// Why it changed nothing.
+    pub(crate) const fn nothing_to_do(self) -> &'static str {
+        match self {
+            Self::Stop => "it is stopped already",
+            Self::Start | Self::Restart | Self::Probe => "it is started already",
+        }
+    }
 }
 
 impl Operator for Handle {
@@ -105,7 +123,7 @@ impl Operator for Handle {
         Self::tree(self)
     }
 
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>> {
+    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
         match verb {
             Verb::Start => Box::pin(self.start(id)),
             Verb::Stop => Box::pin(self.stop(id)),

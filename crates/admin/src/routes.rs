@@ -10,8 +10,9 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Resource, Responder, Route};
 use futures_util::future::{Ready, ready};
-use moorline_core::{AccountId, ChatId, IdempotencyKey};
-use serde::Deserialize;
+use moorline_core::{AccountId, AccountState, ChatId, IdempotencyKey};
+use moorline_runtime::AccountView;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::body::{Body, Nothing};
@@ -40,6 +41,17 @@ struct NewMessage {
     text: String,
     #[serde(default)]
     idempotency_key: Option<String>,
+}
+
+/// What became of a command to an account.
+#[derive(Debug, Serialize)]
+struct Commanded {
+    #[serde(flatten)]
+    account: AccountView,
+    changed: bool,
+    state_before: AccountState,
+    state_after: AccountState,
+    reason: &'static str,
 }
 
 /// How the process is to end.
@@ -177,11 +189,16 @@ async fn account(operator: Data<dyn Operator>, Named(id): Named) -> Answer {
     Ok(HttpResponse::Ok().json(view))
 }
 
-/// Answers with the account as it is when the command has been taken; what the command began may still go on.
+/// Answers with the account as it is when the command has been taken, and what that changed; what the command began may
+/// still go on. Nothing to do is no error (F-083).
 async fn command(operator: Data<dyn Operator>, Named(id): Named, verb: Verb) -> Answer {
-    in_time(operator.command(&id, verb)).await?;
-    let view = in_time(operator.account(&id)).await?;
-    Ok(HttpResponse::Accepted().json(view))
+    let state_before = in_time(operator.account(&id)).await?.status.state;
+    let changed = in_time(operator.command(&id, verb)).await?;
+    let account = in_time(operator.account(&id)).await?;
+    let reason = if changed { verb.done() } else { verb.nothing_to_do() };
+    let state_after = account.status.state;
+    let commanded = Commanded { account, changed, state_before, state_after, reason };
+    Ok(HttpResponse::build(if changed { StatusCode::ACCEPTED } else { StatusCode::OK }).json(commanded))
 }
 
 async fn send(
