@@ -144,6 +144,19 @@ impl Process {
         run["address"].as_str()?.parse().ok()
     }
 
+    /// What it says of itself in run.json; null while there is none.
+    #[must_use]
+    pub fn run_file(&self) -> Value {
+        let text = fs::read_to_string(self.data.join("run.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// The token of its admin endpoint.
+    #[must_use]
+    pub fn token(&self) -> String {
+        fs::read_to_string(self.data.join("admin.token")).unwrap().trim().to_owned()
+    }
+
     /// A call of the admin endpoint; `None` while it does not answer.
     #[must_use]
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Option<Answer> {

@@ -84,6 +84,11 @@ impl SyncCounter {
         std::fs::write(self.directory.path().join("fail"), []).unwrap();
     }
 
+    /// From now on it works again.
+    pub fn mend_disk(&self) {
+        std::fs::remove_file(self.directory.path().join("fail")).unwrap();
+    }
+
     /// Calls of `fsync` so far.
     #[must_use]
     pub fn fsyncs(&self) -> usize {

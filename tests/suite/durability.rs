@@ -46,10 +46,10 @@ fn every_commit_is_one_fdatasync_and_never_an_fsync() {
     assert!(process.terminate(15 * SECOND).success());
 }
 
-/// A failed sync is the end of the right to acknowledge: the message is refused, the process ends with 70, and the
-/// next process gets the message again (F-074).
+/// A failed sync is the end of the right to acknowledge: the message is refused, and the process replaces itself until
+/// there is a store again, in which the message arrives (F-074, design §3 rule 7). Its id stays, and so does its socket.
 #[test]
-fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends_g11() {
+fn after_a_failed_sync_nothing_is_acknowledged_and_a_fresh_process_takes_over_g11() {
     let shim = SyncCounter::build();
     let simulator = Simulator::new(4);
     simulator.set_redelivery(Redelivery { ladder: vec![SECOND; 60], ..Redelivery::default() });
@@ -59,17 +59,27 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_the_process_ends_g11() {
     let mut process = settings.start_with(&binary(), &shim.environment());
     process.ready(10 * SECOND);
     moorline_tests::process::pause(SECOND);
+    let boot = process.run_file()["boot"].clone();
     shim.break_disk();
     let pushed =
         simulator.push(&app.app_id, Push::direct("oc_alice", "ou_alice", "on a broken disk")).unwrap();
-    let status = process.exit(15 * SECOND);
-    assert_eq!(status.code(), Some(70), "{}", process.log_tail());
+    // The fresh process cannot open the store either, says so, and goes on trying.
+    process.until("run.json says why", 30 * SECOND, |p| {
+        let run = p.run_file();
+        run["phase"] == "starting" && run["problem"].is_string()
+    });
     assert!(!simulator.ledger().event(&pushed.event_id).unwrap().is_acked());
-
-    let mut next = settings.start();
-    next.ready(10 * SECOND);
-    next.until("answered by the next process", 20 * SECOND, |_| {
+    assert_eq!(process.run_file()["pid"], process.pid());
+    process.until("it says that it lives and is not ready", 10 * SECOND, |p| {
+        p.call("GET", "/healthz", None).is_some_and(|answer| answer.status == 200)
+            && p.call("GET", "/readyz", None).is_some_and(|answer| answer.status == 503)
+            && p.call("GET", "/v1/status", None).is_some_and(|answer| answer.text.contains("\"restarting\""))
+    });
+    shim.mend_disk();
+    process.ready(90 * SECOND);
+    assert_ne!(process.run_file()["boot"], boot);
+    process.until("answered by the fresh process", 20 * SECOND, |_| {
         simulator.read_ledger(|ledger| ledger.visible_copies(&chat_of("alice"), "on a broken disk")) == 1
     });
-    assert!(next.terminate(15 * SECOND).success());
+    assert!(process.terminate(15 * SECOND).success());
 }

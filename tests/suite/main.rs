@@ -25,6 +25,7 @@ mod refused_json;
 mod regression;
 mod reload;
 mod reload_file;
+mod restart;
 mod retention;
 mod scenarios;
 mod secrets;

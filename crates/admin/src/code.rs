@@ -46,7 +46,6 @@ codes! {
     UnknownMessage = "unknown_message", NOT_FOUND;
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
-    AlreadySo = "already_so", CONFLICT;
     AccountStopped = "account_stopped", CONFLICT;
     AccountOrphaned = "account_orphaned", CONFLICT;
     AccountConfigured = "account_configured", CONFLICT;

@@ -20,7 +20,8 @@ pub(crate) trait Operator: Send + Sync {
     fn events(&self, scope: &EventScope) -> (Retained, Subscription);
     fn readiness(&self) -> Result<(), NotReady>;
     fn tree(&self) -> Vec<Node>;
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>>;
+    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb)
+    -> LocalBoxFuture<'a, Result<bool, CommandError>>;
     fn send<'a>(
         &'a self,
         id: &'a AccountId,
@@ -93,10 +94,28 @@ impl Verb {
     }
 
     /// What it is refused for in the wrong state.
-    pub(crate) const fn refusal(self) -> Code {
+    pub(crate) const fn refusals(self) -> &'static [Code] {
         match self {
-            Self::Start | Self::Stop => Code::AlreadySo,
-            Self::Restart | Self::Probe => Code::AccountStopped,
+            Self::Start | Self::Stop => &[],
+            Self::Restart | Self::Probe => &[Code::AccountStopped],
+        }
+    }
+
+    /// What has happened when it changed something.
+    pub(crate) const fn done(self) -> &'static str {
+        match self {
+            Self::Start => "started",
+            Self::Stop => "stopped",
+            Self::Restart => "restarted",
+            Self::Probe => "asked for signs of life",
+        }
+    }
+
+    /// Why it changed nothing.
+    pub(crate) const fn nothing_to_do(self) -> &'static str {
+        match self {
+            Self::Stop => "it is stopped already",
+            Self::Start | Self::Restart | Self::Probe => "it is started already",
         }
     }
 }
@@ -130,7 +149,11 @@ impl Operator for Handle {
         Self::tree(self)
     }
 
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>> {
+    fn command<'a>(
+        &'a self,
+        id: &'a AccountId,
+        verb: Verb,
+    ) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
         match verb {
             Verb::Start => Box::pin(self.start(id)),
             Verb::Stop => Box::pin(self.stop(id)),

@@ -135,7 +135,6 @@ impl Problem {
 fn of_command(error: &CommandError) -> Code {
     match error {
         CommandError::UnknownAccount(_) => Code::UnknownAccount,
-        CommandError::AlreadySo(..) => Code::AlreadySo,
         CommandError::IsStopped(_) => Code::AccountStopped,
         CommandError::Orphaned(_) => Code::AccountOrphaned,
         CommandError::Configured(_) => Code::AccountConfigured,

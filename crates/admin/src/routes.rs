@@ -10,7 +10,7 @@ use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Responder};
 use futures_util::future::{Ready as Done, ready};
-use moorline_core::{AccountId, ChatId, IdempotencyKey};
+use moorline_core::{AccountId, AccountState, ChatId, IdempotencyKey};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{AccountView, Applied, Enqueued, InboxKind, NotReady, Report, SessionState, Status};
 use schemars::JsonSchema;
@@ -54,6 +54,18 @@ struct NewMessage {
     #[serde(default)]
     #[schemars(regex(pattern = KEY))]
     idempotency_key: Option<String>,
+}
+
+/// What became of a command to an account.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Commanded {
+    #[serde(flatten)]
+    account: AccountView,
+    changed: bool,
+    state_before: AccountState,
+    state_after: AccountState,
+    /// What has happened, or why nothing did.
+    reason: &'static str,
 }
 
 /// How the process is to end.
@@ -205,7 +217,8 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         };
         post(format!("/v1/accounts/{{id}}/{}", verb.name()), verb.summary(), handler)
             .refuses(STORE)
-            .refuses(&[Code::Busy, verb.refusal()])
+            .refuses(&[Code::Busy])
+            .refuses(verb.refusals())
     }));
     endpoints
 }
@@ -242,10 +255,15 @@ async fn account(operator: Data<dyn Operator>, Named(id): Named) -> Answer<Shown
     Ok(Shown(in_time(operator.account(&id)).await?))
 }
 
-/// Answers with the account as it is when the command has been taken; what the command began may still go on.
-async fn command(operator: Data<dyn Operator>, Named(id): Named, verb: Verb) -> Answer<Taken<AccountView>> {
-    in_time(operator.command(&id, verb)).await?;
-    Ok(Taken(in_time(operator.account(&id)).await?))
+/// Answers with the account as it is when the command has been taken, and what that changed; what the command began may
+/// still go on. Nothing to do is no error (F-083).
+async fn command(operator: Data<dyn Operator>, Named(id): Named, verb: Verb) -> Answer<Commanded> {
+    let state_before = in_time(operator.account(&id)).await?.status.state;
+    let changed = in_time(operator.command(&id, verb)).await?;
+    let account = in_time(operator.account(&id)).await?;
+    let reason = if changed { verb.done() } else { verb.nothing_to_do() };
+    let state_after = account.status.state;
+    Ok(Commanded { account, changed, state_before, state_after, reason })
 }
 
 async fn send(
@@ -309,6 +327,22 @@ impl Responder for Readiness {
             Ok(()) => HttpResponse::Ok().json(Ready { ready: true }),
             Err(reasons) => HttpResponse::ServiceUnavailable().json(Unready { ready: false, reasons }),
         }
+    }
+}
+
+impl Responder for Commanded {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        let status = if self.changed { StatusCode::ACCEPTED } else { StatusCode::OK };
+        HttpResponse::build(status).json(self)
+    }
+}
+
+impl Answers for Commanded {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<Self>(StatusCode::ACCEPTED, "It was taken; what it began may still go on.");
+        operation.answers::<Self>(StatusCode::OK, "There was nothing to do.");
     }
 }
 

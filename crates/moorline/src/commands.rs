@@ -118,13 +118,7 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
     if as_json {
         output::json(&answer)?;
     } else {
-        let done = match verb {
-            "start" => "started",
-            "stop" => "stopped",
-            "restart" => "restarted",
-            _ => "asked for signs of life",
-        };
-        output::line(&format!("{id}: {done}"))?;
+        output::line(&format!("{id}: {}", text(&answer["reason"])))?;
     }
     Ok(Code::Ok)
 }

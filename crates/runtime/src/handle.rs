@@ -132,9 +132,6 @@ pub enum CommandError {
     /// There is no such account.
     #[error("there is no account {0}")]
     UnknownAccount(AccountId),
-    /// The account is in that state already.
-    #[error("account {0} is {1} already")]
-    AlreadySo(AccountId, &'static str),
     /// The account is stopped.
     #[error("account {0} is stopped; start it first")]
     IsStopped(AccountId),
@@ -297,53 +294,45 @@ impl Handle {
         self.clock.wall()
     }
 
-    /// Starts an account that is stopped.
+    /// Starts an account that is stopped. `false` when it runs already: then nothing has happened (F-083).
     ///
     /// # Errors
-    /// When it does not exist or runs already.
-    pub async fn start(&self, id: &AccountId) -> Result<(), CommandError> {
+    /// When it does not exist.
+    pub async fn start(&self, id: &AccountId) -> Result<bool, CommandError> {
         self.known(id)?;
-        if self.command(StartAccount(id.clone())).await? {
-            Ok(())
-        } else {
-            Err(CommandError::AlreadySo(id.clone(), "started"))
-        }
+        self.command(StartAccount(id.clone())).await
     }
 
-    /// Stops an account until it is started again or the process restarts.
+    /// Stops an account until it is started again or the process restarts. `false` when it is stopped already.
     ///
     /// # Errors
-    /// When it does not exist or is stopped already.
-    pub async fn stop(&self, id: &AccountId) -> Result<(), CommandError> {
+    /// When it does not exist.
+    pub async fn stop(&self, id: &AccountId) -> Result<bool, CommandError> {
         self.known(id)?;
-        if self.command(StopAccount(id.clone())).await? {
-            Ok(())
-        } else {
-            Err(CommandError::AlreadySo(id.clone(), "stopped"))
-        }
+        self.command(StopAccount(id.clone())).await
     }
 
-    /// Gives every actor of an account a new life.
+    /// Gives every actor of an account a new life; `true`, for that is always a change.
     ///
     /// # Errors
     /// When it does not exist or is stopped.
-    pub async fn restart(&self, id: &AccountId) -> Result<(), CommandError> {
+    pub async fn restart(&self, id: &AccountId) -> Result<bool, CommandError> {
         self.known(id)?;
         if self.command(RestartAccount(id.clone())).await? {
-            Ok(())
+            Ok(true)
         } else {
             Err(CommandError::IsStopped(id.clone()))
         }
     }
 
-    /// Asks for a sign of life and for the identity, or, while the account waits to try again, tries now.
+    /// Asks for a sign of life and for the identity, or, while the account waits to try again, tries now; `true`.
     ///
     /// # Errors
     /// When it does not exist or is stopped.
-    pub async fn probe(&self, id: &AccountId) -> Result<(), CommandError> {
+    pub async fn probe(&self, id: &AccountId) -> Result<bool, CommandError> {
         self.known(id)?;
         if self.command(ProbeAccount(id.clone())).await? {
-            Ok(())
+            Ok(true)
         } else {
             Err(CommandError::IsStopped(id.clone()))
         }

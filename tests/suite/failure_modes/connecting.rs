@@ -183,7 +183,7 @@ async fn end(world: &mut World, how: End, round: u32) {
             let path = "runtime/accounts/feishu:a0/connection";
             assert!(world.handle.drills().inject(path, Drill::Panic));
         }
-        End::Restart => world.handle.restart(&id).await.unwrap(),
+        End::Restart => assert!(world.handle.restart(&id).await.unwrap()),
     }
 }
 

@@ -71,14 +71,14 @@ async fn disturb(world: &mut World, dice: &mut Rng, step: u32) {
             tokio::time::sleep(Duration::from_millis(dice.u64(0..2_000))).await;
             reload_with_secret(world, &secret).await;
         }
-        3 => world.handle.restart(&id).await.unwrap(),
+        3 => assert!(world.handle.restart(&id).await.unwrap()),
         4 => {
             world.handle.stop(&id).await.unwrap();
             tokio::time::sleep(Duration::from_millis(dice.u64(0..1_000))).await;
             world.handle.start(&id).await.unwrap();
         }
         5 => drop(world.simulator.drop_connections(world.app(0), &Cut::Reset).unwrap()),
-        6 => world.handle.probe(&id).await.unwrap(),
+        6 => assert!(world.handle.probe(&id).await.unwrap()),
         7 => {
             world.crash().await;
             world.boot().await;

@@ -52,10 +52,28 @@ fn one_account_can_be_told_what_to_do() {
 }
 
 #[test]
-fn a_command_that_did_nothing_says_so() {
+fn a_command_says_what_it_changed_and_may_be_given_twice_f083() {
+    let table = [("start", "it is started already"), ("stop", "it is stopped already")];
+    for (verb, reason) in table {
+        let path = format!("/v1/accounts/feishu:main/{verb}");
+        let answer = ask(&Arc::new(Fake::default()), post(&path));
+        let told = |name: &str| answer.body[name].clone();
+        assert_eq!(
+            (told("changed"), told("state_before"), told("state_after")),
+            (json!(true), json!("ready"), json!("ready"))
+        );
+        assert!(told("reason").is_string());
+        let so = Arc::new(Fake { is_so_already: true, ..Fake::default() });
+        let answer = ask(&so, post(&path));
+        assert_eq!((answer.status.as_u16(), &answer.body["changed"]), (200, &json!(false)));
+        assert_eq!(answer.body["reason"], reason);
+    }
+}
+
+#[test]
+fn a_command_that_failed_says_so() {
     // F-083, F-080
     let table = [
-        (CommandError::AlreadySo(main(), "stopped"), 409, "already_so", false),
         (CommandError::IsStopped(main()), 409, "account_stopped", false),
         (CommandError::Busy, 503, "busy", true),
         (CommandError::Store(StoreError::Full), 503, "store_full", true),

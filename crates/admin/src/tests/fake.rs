@@ -39,6 +39,8 @@ pub(super) struct Fake {
     pub(super) delay: Duration,
     /// Answers that are remembered, by key.
     pub(super) answers: Mutex<BTreeMap<String, RequestAnswer>>,
+    /// Whether commands to the account find nothing to do.
+    pub(super) is_so_already: bool,
     /// Whether its configuration is wrong.
     pub(super) cannot_restart: bool,
     /// What watchers are told.
@@ -164,11 +166,15 @@ impl Operator for Fake {
         Vec::new()
     }
 
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>> {
+    fn command<'a>(
+        &'a self,
+        id: &'a AccountId,
+        verb: Verb,
+    ) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
         Box::pin(async move {
             self.known(id).await?;
             self.done.lock().push(format!("{} {id}", verb.name()));
-            Ok(())
+            Ok(!self.is_so_already)
         })
     }
 

@@ -75,7 +75,7 @@ impl Stage {
                     Command::Restart => handle.restart(&id).await,
                     Command::Probe => handle.probe(&id).await,
                 };
-                if result.is_ok() && !kind.is_empty() { Answered::Done(kind) } else { Answered::Nothing }
+                if result == Ok(true) && !kind.is_empty() { Answered::Done(kind) } else { Answered::Nothing }
             }
             .boxed_local(),
         );
