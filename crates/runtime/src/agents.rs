@@ -177,7 +177,11 @@ impl Ticket<'_> {
                 after_ms = millis(away),
                 "the agent takes calls again; whoever waited for it goes on"
             );
-            self.backend.status.write().enter(AgentState::Ok, self.services.clock.wall());
+            let mut status = self.backend.status.write();
+            let from = status.state;
+            status.enter(AgentState::Ok, self.services.clock.wall());
+            self.services.board.agent_changed(&self.backend.name, from, &status);
+            drop(status);
             self.backend.moved.notify_waiters();
         }
     }
@@ -209,10 +213,12 @@ impl Ticket<'_> {
         }
         let wall = self.services.clock.wall();
         let mut status = self.backend.status.write();
+        let from = status.state;
         status.enter(AgentState::Unavailable, wall);
         status.attempt = attempt;
         status.next_attempt_at = Some(wall + next_in);
         status.last_error = Some(reason.to_owned());
+        self.services.board.agent_changed(&self.backend.name, from, &status);
         drop(status);
         // They wait for the next probe now, and not for this one.
         self.backend.moved.notify_waiters();

@@ -5,6 +5,7 @@
 //! configuration or from a task's existence (G14).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -17,6 +18,7 @@ use moorline_store::Verdict;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 
+use crate::events::{Events, Seen, Sort, Subscription, What};
 use crate::verdicts::Verdicts;
 
 /// Shared by all actors and readers; cheap to clone.
@@ -28,6 +30,7 @@ pub struct Board {
     draining: Arc<AtomicBool>,
     turns: Arc<AtomicU32>,
     waiting: Arc<AtomicU32>,
+    events: Events,
 }
 
 /// An agent's own part of the board. One that a reload has replaced goes on writing, where nobody reads.
@@ -142,6 +145,23 @@ pub struct IdentityStatus {
 }
 
 impl Board {
+    /// An empty board whose changes are told there.
+    pub(crate) fn telling(events: Events) -> Self {
+        Self { events, ..Self::default() }
+    }
+
+    /// Where everything is told.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// All accounts, by id, at the moment in which the subscription begins: what it tells is what becomes of them.
+    pub(crate) fn retained(&self, scope: &crate::events::Scope) -> (Vec<AccountStatus>, Subscription) {
+        let accounts = self.accounts.read();
+        let subscription = self.events.subscribe(scope);
+        (accounts.values().cloned().collect(), subscription)
+    }
+
     /// Puts an account on the board.
     pub(crate) fn add(&self, id: &AccountId, now: Timestamp) {
         let status = AccountStatus {
@@ -160,12 +180,20 @@ impl Board {
             evidence: Evidence::default(),
             skipped: 0,
         };
-        self.accounts.write().entry(id.clone()).or_insert(status);
+        let mut accounts = self.accounts.write();
+        if let Entry::Vacant(free) = accounts.entry(id.clone()) {
+            free.insert(status);
+            self.events.tell(Sort::Lifecycle, || What::AccountAdded { account: id.clone() });
+        }
     }
 
     /// Takes an account off the board.
     pub(crate) fn remove(&self, id: &AccountId) {
-        self.accounts.write().remove(id);
+        let mut accounts = self.accounts.write();
+        if accounts.remove(id).is_some() {
+            self.events.tell(Sort::Lifecycle, || What::AccountRemoved { account: id.clone() });
+        }
+        drop(accounts);
         self.verdicts.lock().remove(id);
     }
 
@@ -198,10 +226,13 @@ impl Board {
         self.update(id, |status| status.identity = IdentityStatus::unknown(now));
     }
 
-    /// Changes an account's entry.
+    /// Changes an account's entry, and tells what of that is worth knowing: under the lock, so that the events of an
+    /// account are in the order of its changes.
     pub(crate) fn update(&self, id: &AccountId, change: impl FnOnce(&mut AccountStatus)) {
         if let Some(status) = self.accounts.write().get_mut(id) {
+            let before = Seen::of(status);
             change(status);
+            before.tell(&self.events, status);
         }
     }
 
@@ -227,7 +258,27 @@ impl Board {
 
     /// Puts these agents on the board, and no others.
     pub(crate) fn set_agents(&self, agents: BTreeMap<String, SharedAgentStatus>) {
-        *self.agents.write() = agents;
+        let before = std::mem::replace(&mut *self.agents.write(), agents.clone());
+        for (name, now) in agents {
+            let was = before.get(&name).map_or(AgentState::Ok, |status| status.read().state);
+            if was != now.read().state {
+                self.agent_changed(&name, was, &now.read());
+            }
+        }
+    }
+
+    /// Tells that an agent is in another state, or still in a bad one.
+    pub(crate) fn agent_changed(&self, agent: &str, from: AgentState, now: &AgentStatus) {
+        if from != now.state || now.state == AgentState::Unavailable {
+            self.events.tell(Sort::Lifecycle, || What::Agent {
+                agent: agent.to_owned(),
+                from,
+                to: now.state,
+                attempt: now.attempt,
+                next_attempt_at: now.next_attempt_at,
+                error: now.last_error.clone(),
+            });
+        }
     }
 
     /// All agents, by name.
@@ -239,6 +290,7 @@ impl Board {
     /// The process is on its way down, and its accounts with it.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
+        self.events.tell(Sort::Lifecycle, || What::Draining {});
     }
 
     /// Whether the process is on its way down.

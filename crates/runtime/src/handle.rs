@@ -2,8 +2,10 @@
 //! actor is behind it.
 
 mod repair;
+mod watch;
 
 pub use repair::{Discarded, Orphan, Resumed, ResumedFrom};
+pub use watch::Retained;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -157,6 +159,17 @@ pub enum CommandError {
     Store(#[from] StoreError),
 }
 
+impl StoreStatus {
+    /// What the store says of itself.
+    pub(crate) fn of(health: &Health) -> Self {
+        match health {
+            Health::Ok => Self { state: "ok", message: None },
+            Health::Full => Self { state: "full", message: Some("the disk is full".to_owned()) },
+            Health::Failed(why) => Self { state: "failed", message: Some(why.clone()) },
+        }
+    }
+}
+
 impl Handle {
     /// Everything, with counts from the store.
     ///
@@ -256,11 +269,7 @@ impl Handle {
     }
 
     fn store_status(&self) -> StoreStatus {
-        match &*self.store.health().borrow() {
-            Health::Ok => StoreStatus { state: "ok", message: None },
-            Health::Full => StoreStatus { state: "full", message: Some("the disk is full".to_owned()) },
-            Health::Failed(why) => StoreStatus { state: "failed", message: Some(why.clone()) },
-        }
+        StoreStatus::of(&self.store.health().borrow())
     }
 
     /// Every actor.

@@ -11,6 +11,7 @@ mod board;
 mod bus;
 mod conversations;
 mod doctor;
+mod events;
 mod exit;
 mod handle;
 mod hosts;
@@ -26,10 +27,11 @@ pub use accounts::Applied;
 pub use agents::OwnAgents;
 pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus, TokenState, TokenStatus};
 pub use doctor::{Finding, FindingKind, Report, Severity};
+pub use events::{Event, Events, Missed, Scope as EventScope, Sort, Subscription, What};
 pub use exit::ExitReason;
 pub use handle::{
-    AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Status,
-    StoreStatus, Turns,
+    AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Retained,
+    Status, StoreStatus, Turns,
 };
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};

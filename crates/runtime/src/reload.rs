@@ -19,6 +19,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use crate::accounts::{Accounts, Applied, Apply};
+use crate::events::{Events, Sort, What};
 use crate::handle::CommandError;
 
 /// How often the file is looked at.
@@ -81,6 +82,7 @@ pub(crate) struct ConfigWatch {
     file: ConfigFile,
     accounts: ActorRef<Accounts>,
     status: SharedConfigStatus,
+    events: Events,
     clock: Arc<dyn moorline_core::Clock>,
     env: Env,
     seen: Option<Fingerprint>,
@@ -103,11 +105,12 @@ impl ConfigWatch {
         file: ConfigFile,
         accounts: ActorRef<Accounts>,
         status: SharedConfigStatus,
+        events: Events,
         clock: Arc<dyn moorline_core::Clock>,
         env: Env,
     ) -> Self {
         // Looked at for the first time by the first look; read then too, in case it changed before.
-        Self { file, accounts, status, clock, env, seen: None, quiet: None, again: None }
+        Self { file, accounts, status, events, clock, env, seen: None, quiet: None, again: None }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -178,8 +181,16 @@ impl ConfigWatch {
 
     fn note(&self, applied: &Result<Applied, ReloadError>) {
         let mut status = self.status.write();
+        let before = std::mem::take(&mut status.problems);
         match applied {
-            Ok(_) => *status = ConfigStatus { problems: Vec::new(), applied_at: Some(self.clock.wall()) },
+            Ok(applied) => {
+                status.applied_at = Some(self.clock.wall());
+                if applied.is_empty() && !before.is_empty() {
+                    // The file says again what is in use: nothing else would tell that it is right.
+                    let event = || What::ReloadApplied { applied: applied.clone() };
+                    self.events.tell(Sort::Lifecycle, event);
+                }
+            }
             Err(ReloadError::Invalid(problems)) => {
                 for problem in problems {
                     tracing::error!(
@@ -194,6 +205,10 @@ impl ConfigWatch {
                 tracing::error!(actor = "config", "{problem}");
                 status.problems = vec![problem];
             }
+        }
+        if !status.problems.is_empty() && status.problems != before {
+            let event = || What::ReloadFailed { problems: status.problems.clone() };
+            self.events.tell(Sort::Lifecycle, event);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::agents::{Agents, OwnAgents};
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
+use crate::events::Events;
 use crate::exit::ExitRequests;
 use crate::handle::Handle;
 use crate::hosts::Hosts;
@@ -106,7 +107,9 @@ impl Runtime {
         let started_at = clock.wall();
         let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
         let tree = Tree::new(Arc::clone(&clock), seed);
-        let board = Board::default();
+        let events = Events::new(Arc::clone(&clock));
+        tree.observe(events.of_actors());
+        let board = Board::telling(events);
         let settings = Settings::new(config, &Agents::with_own(agents), &network, started_at);
         board.set_agents(settings.agents.statuses());
         let services = Rc::new(Services {
@@ -272,6 +275,7 @@ fn config_spec(file: ConfigFile, handle: &Handle) -> ChildSpec {
     let handle = handle.clone();
     ChildSpec::new("config", &handle.config.clone(), move |env| {
         let (accounts, status) = (handle.accounts.clone(), Arc::clone(&handle.config_status));
-        ConfigWatch::new(file.clone(), accounts, status, Arc::clone(&handle.clock), env)
+        let events = handle.board.events().clone();
+        ConfigWatch::new(file.clone(), accounts, status, events, Arc::clone(&handle.clock), env)
     })
 }

@@ -10,6 +10,7 @@ use moorline_store::Health;
 use moorline_supervision::{Env, NodeHandle, NodeState, Tree};
 
 use crate::exit::{ExitReason, ExitRequests};
+use crate::handle::StoreStatus;
 use crate::services::Services;
 
 /// Asks for the end of the process when the store has failed, and prunes it as long as it has not.
@@ -30,9 +31,10 @@ impl Actor for StoreWatch {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         let mut health = self.services.store.health();
-        let exits = self.exits.clone();
+        let (exits, events) = (self.exits.clone(), self.services.board.events().clone());
         let watching = async move {
             loop {
+                events.store(&StoreStatus::of(&health.borrow()));
                 match &*health.borrow_and_update() {
                     Health::Ok => tracing::debug!(actor = "store", "store takes commits"),
                     Health::Full => {

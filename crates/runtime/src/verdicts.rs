@@ -58,6 +58,15 @@ impl Verdicts {
     }
 }
 
+/// A verdict and its reason by their stable names.
+pub(crate) const fn words(verdict: Verdict) -> (&'static str, Option<&'static str>) {
+    match verdict {
+        Verdict::Allow => ("allowed", None),
+        Verdict::Drop(reason) => ("dropped", Some(reason.as_str())),
+        Verdict::Hold(reason) => ("held", Some(reason.as_str())),
+    }
+}
+
 /// Counts the verdict on a message, and says so in the log when it is the first of its kind.
 pub(crate) fn tell(
     board: &Board,

@@ -31,4 +31,4 @@ pub use exit::{ChildExited, Directive, Exit, ExitReason};
 pub use intensity::Intensity;
 pub use spec::ChildSpec;
 pub use supervisor::{Root, Supervisor};
-pub use tree::{Fault, LastExit, Node, NodeHandle, NodeKind, NodeState, Tree};
+pub use tree::{Fault, LastExit, Moment, Node, NodeHandle, NodeKind, NodeState, Tree};

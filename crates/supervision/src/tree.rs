@@ -3,7 +3,7 @@
 mod registry;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use moorline_core::{Clock, Generation, Timestamp, millis};
 use parking_lot::Mutex;
@@ -27,6 +27,21 @@ struct Shared {
     clock: Arc<dyn Clock>,
     random: Mutex<fastrand::Rng>,
     registry: Mutex<Registry>,
+    observer: OnceLock<Observer>,
+}
+
+/// Hears of what happens to a node. Called on the arbiter's thread, so it has to be quick.
+type Observer = Box<dyn Fn(&Node, Moment) + Send + Sync>;
+
+/// What has happened to a node just now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// A life that is not the first at its path begins.
+    Begun,
+    /// A life ended by a fault; `last_exit` tells how.
+    Failed,
+    /// It waits for its next life.
+    Waits,
 }
 
 /// One supervised actor, or one registered leaf, at the moment of the snapshot.
@@ -110,12 +125,21 @@ impl Tree {
     /// An empty tree. `clock` gives the times shown in it; `seed` that of the restart jitter.
     pub fn new(clock: Arc<dyn Clock>, seed: u64) -> Self {
         let random = Mutex::new(fastrand::Rng::with_seed(seed));
-        Self { shared: Arc::new(Shared { clock, random, registry: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared { clock, random, registry: Mutex::default(), observer: OnceLock::new() }),
+        }
     }
 
     /// All nodes, ordered by path.
     pub fn snapshot(&self) -> Vec<Node> {
         self.registry(|registry| registry.snapshot())
+    }
+
+    /// Has `observer` called at each [`Moment`] of every node from now on. There is one observer; a second is not
+    /// taken.
+    pub fn observe(&self, observer: impl Fn(&Node, Moment) + Send + Sync + 'static) {
+        // The first one stays.
+        drop(self.shared.observer.set(Box::new(observer)));
     }
 
     /// Makes the next poll of the child at `path` panic, inside the containment. False when no such child is alive.
@@ -141,7 +165,9 @@ impl Tree {
         in_flight: InFlight,
         drill: Arc<Drill>,
     ) -> Generation {
-        self.registry(|registry| registry.begin(parent, path, in_flight, drill))
+        let generation = self.registry(|registry| registry.begin(parent, path, in_flight, drill));
+        self.tell(path, Moment::Begun);
+        generation
     }
 
     pub(crate) fn set_state(&self, path: &str, state: NodeState) {
@@ -159,8 +185,12 @@ impl Tree {
 
     /// Notes how the life at `path` ended.
     pub(crate) fn exited(&self, path: &str, reason: ExitReason, ran_for_ms: u64) {
+        let is_fault = reason.is_fault();
         let exit = LastExit { reason, at: self.shared.clock.wall(), ran_for_ms };
         self.registry(|registry| registry.end(path, exit));
+        if is_fault {
+            self.tell(path, Moment::Failed);
+        }
     }
 
     /// Notes that the next life at `path` begins after `delay`.
@@ -172,6 +202,7 @@ impl Tree {
                 node.next_attempt_at = Some(at);
             });
         });
+        self.tell(path, Moment::Waits);
     }
 
     /// Notes that no further life is planned at `path`.
@@ -197,6 +228,15 @@ impl Tree {
     /// A number from `0.0..1.0`, from the seed.
     pub(crate) fn draw(&self) -> f64 {
         self.shared.random.lock().f64()
+    }
+
+    /// Outside the lock: an observer is foreign code.
+    fn tell(&self, path: &str, moment: Moment) {
+        let Some(observer) = self.shared.observer.get() else { return };
+        match self.registry(|registry| registry.node(path)) {
+            Some(node) if moment != Moment::Begun || node.restarts > 0 => observer(&node, moment),
+            _ => {}
+        }
     }
 
     fn registry<T>(&self, work: impl FnOnce(&mut Registry) -> T) -> T {

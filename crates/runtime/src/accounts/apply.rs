@@ -12,6 +12,7 @@ use moorline_core::{AccountId, AccountState, Epoch};
 use moorline_store::{Op, StoreError, Tx};
 
 use super::{Accounts, stop_account};
+use crate::events::{Sort, What};
 use crate::handle::CommandError;
 use crate::runtime::epoch_of;
 use crate::services::{Account, Services};
@@ -40,6 +41,14 @@ pub struct Applied {
     pub untouched: usize,
     /// Settings that take effect only when the process is restarted.
     pub needs_restart: Vec<String>,
+}
+
+impl Applied {
+    /// Whether nothing has come of it.
+    pub(crate) fn is_empty(&self) -> bool {
+        let accounts = [&self.added, &self.removed, &self.reconnected, &self.updated];
+        accounts.into_iter().all(Vec::is_empty) && self.needs_restart.is_empty()
+    }
 }
 
 impl Handler<Apply> for Accounts {
@@ -123,6 +132,8 @@ impl Handler<Apply> for Accounts {
                     untouched = applied.untouched,
                     "configuration applied"
                 );
+                let event = || What::ReloadApplied { applied: applied.clone() };
+                services.board.events().tell(Sort::Lifecycle, event);
             }
             for key in &applied.needs_restart {
                 tracing::warn!(

@@ -8,8 +8,8 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
 use moorline_core::{
-    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, MessageId, Monotonic, Route,
-    millis,
+    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, InboxId, MessageId, Monotonic,
+    Route, millis,
 };
 use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
 use moorline_supervision::Env;
@@ -19,6 +19,7 @@ use super::identity::JudgeHeld;
 use super::lifecycle::{Lifecycle, Recovered, Setback};
 use crate::access::{self, Facts};
 use crate::conversations::Wake;
+use crate::events::{Sort, What};
 use crate::services::{Account, Services};
 use crate::verdicts;
 
@@ -413,6 +414,19 @@ impl Connection {
             if let (Outcome::Applied(_), Some(facts)) = (outcome, &judged.facts) {
                 let (board, account) = (&self.services.board, &self.account.id);
                 verdicts::tell(board, account, facts, judged.message.as_ref(), judged.verdict);
+            }
+            if let Outcome::Applied(row) = outcome {
+                self.services.board.events().tell(Sort::Message, || {
+                    let (verdict, reason) = verdicts::words(judged.verdict);
+                    What::MessageReceived {
+                        account: self.account.id.clone(),
+                        conversation: judged.conversation.clone(),
+                        inbox: InboxId::new(row),
+                        message_id: judged.message.clone(),
+                        verdict,
+                        reason,
+                    }
+                });
             }
             match (outcome, judged.verdict) {
                 // A duplicate is woken for too: the hint of the first time may have been lost with its connection.

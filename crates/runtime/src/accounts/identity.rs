@@ -18,6 +18,7 @@ use super::call::with_token;
 use crate::access::{self, Facts};
 use crate::bus::{self, AccountChanged};
 use crate::conversations::Wake;
+use crate::events::{Sort, What};
 use crate::services::{Account, Services};
 use crate::verdicts;
 
@@ -242,6 +243,17 @@ async fn judge_batch(services: Rc<Services>, account: Rc<Account>, began: Began)
         if let Some(facts) = facts {
             verdicts::tell(&services.board, &row.account, &facts, row.message_id.as_ref(), verdict);
         }
+        services.board.events().tell(Sort::Message, || {
+            let (verdict, reason) = verdicts::words(verdict);
+            What::MessageJudged {
+                account: row.account.clone(),
+                conversation: row.conversation.clone(),
+                inbox: row.id,
+                message_id: row.message_id.clone(),
+                verdict,
+                reason,
+            }
+        });
         // If it was dropped, what waited behind it may go on.
         services.conversations.tell(Wake { account: row.account, conversation: row.conversation });
     }

@@ -18,6 +18,7 @@ use moorline_supervision::Env;
 
 use super::call::with_token;
 use crate::bus::{self, AccountChanged};
+use crate::events::{Sort, What};
 use crate::services::{Account, STORE_RETRY, Services};
 
 /// Conversations that are sent to at the same time; within one conversation it is one message after the other.
@@ -330,6 +331,7 @@ async fn deliver(
         tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "outcome not stored, trying again: {error}");
         tokio::time::sleep(STORE_RETRY).await;
     }
+    tell(&services, &account, &row, result);
     if !sent {
         return over(wait);
     }
@@ -337,6 +339,34 @@ async fn deliver(
     let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
     let pause = pace.saturating_sub(services.clock.now() - began);
     Attempted { wait: None, pause, settled: true }
+}
+
+/// Tells what became of an attempt, once it is stored.
+fn tell(services: &Services, account: &Account, row: &OutboxRow, result: SendResult) {
+    let sort = if matches!(result, SendResult::Dead { .. }) { Sort::Lifecycle } else { Sort::Message };
+    services.board.events().tell(sort, || {
+        let (account, conversation, outbox) = (account.id.clone(), row.conversation.clone(), row.id);
+        let attempt = row.attempts + 1;
+        let outcome_unknown = matches!(result, SendResult::Unknown { .. });
+        match result {
+            SendResult::Sent { message_id } => {
+                What::MessageSent { account, conversation, outbox, message_id, attempts: attempt }
+            }
+            SendResult::Dead { error } => What::DeadLetter { account, conversation, outbox, error },
+            SendResult::Retry { wait, error } | SendResult::Unknown { wait, error } => {
+                let next_attempt_at = services.clock.wall() + wait;
+                What::SendFailed {
+                    account,
+                    conversation,
+                    outbox,
+                    error,
+                    outcome_unknown,
+                    attempt,
+                    next_attempt_at,
+                }
+            }
+        }
+    });
 }
 
 /// What an answer of the platform means for the row.

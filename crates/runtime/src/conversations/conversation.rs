@@ -16,6 +16,7 @@ use super::asking;
 use super::typing::Sign;
 use super::{Conversations, MaySleep, RestNow, Wake};
 use crate::accounts::{Flush, parts};
+use crate::events::{Sort, What};
 use crate::services::{Account, STORE_RETRY, Services};
 
 /// A turn that ended its actor or the process this often is not tried again (G9, F-069).
@@ -292,6 +293,12 @@ impl Task {
         }
         let attempt = turn.attempt + 1;
         tracing::info!(account = %self.account.id, actor = "recovery", conversation = %self.conversation, turn = %turn.id, attempt, "interrupted turn resumed");
+        self.services.board.events().tell(Sort::Lifecycle, || What::TurnResumed {
+            account: self.account.id.clone(),
+            conversation: self.conversation.clone(),
+            turn: turn.id,
+            attempt,
+        });
         let inputs = turn.inputs.into_iter().map(|row| row.text).collect();
         Ok(Some(Claimed { id: turn.id, attempt, inputs, route, message }))
     }
@@ -300,7 +307,14 @@ impl Task {
         tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempts = turn.attempt, "turn parked: it was interrupted too often");
         let notice =
             turn.inputs.last().and_then(|row| self.replies(turn.id, &row.route, PARKED_NOTICE).pop());
-        self.commit(Op::ParkTurn { turn: turn.id, notice }).await?;
+        if self.commit(Op::ParkTurn { turn: turn.id, notice }).await?.is_done() {
+            self.services.board.events().tell(Sort::Lifecycle, || What::TurnParked {
+                account: self.account.id.clone(),
+                conversation: self.conversation.clone(),
+                turn: turn.id,
+                attempts: turn.attempt,
+            });
+        }
         self.account.actors.outbox.tell(Flush);
         Ok(())
     }
@@ -310,20 +324,29 @@ impl Task {
     async fn run(&self, turn: Claimed) -> Result<(), StoreError> {
         let _running = self.services.board.turn_started();
         let _typing = self.show_typing(&turn);
+        self.tell(|account, conversation| What::TurnStarted {
+            account,
+            conversation,
+            turn: turn.id,
+            attempt: turn.attempt,
+        });
         let history =
             self.services.store.transcript(&self.account.id, &self.conversation, TRANSCRIPT).await?;
         let Some(answer) = self.ask(&turn, history).await else { return Ok(()) };
         let mut entries: Vec<(Role, String)> =
             turn.inputs.into_iter().map(|text| (Role::User, text)).collect();
         let mut replies = Vec::new();
+        let mut ending = "silent";
         match answer {
             Ok(Reply::Text(text)) => {
+                ending = "answered";
                 replies = self.replies(turn.id, &turn.route, &text);
                 entries.push((Role::Agent, text));
             }
             // An empty entry keeps the turn's place in the transcript.
             Ok(Reply::Silent) => entries.push((Role::Agent, String::new())),
             Err(error) => {
+                ending = "failed";
                 tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, "the agent gave no answer, the user is told: {error}");
                 replies = self.replies(turn.id, &turn.route, FAILED_NOTICE);
                 entries.push((Role::System, error.to_string()));
@@ -333,11 +356,24 @@ impl Task {
         let outcome = self.persist(op).await?;
         if outcome.is_done() {
             tracing::debug!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempt = turn.attempt, "turn done");
+            self.tell(|account, conversation| What::TurnFinished {
+                account,
+                conversation,
+                turn: turn.id,
+                outcome: ending,
+                attempt: turn.attempt,
+            });
             self.account.actors.outbox.tell(Flush);
         } else {
             tracing::warn!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, "answer discarded: the turn belongs to somebody else now");
         }
         Ok(())
+    }
+
+    /// Tells those who watch messages.
+    fn tell(&self, what: impl FnOnce(AccountId, ConversationId) -> What) {
+        let of = || what(self.account.id.clone(), self.conversation.clone());
+        self.services.board.events().tell(Sort::Message, of);
     }
 
     /// Shows that the turn is under way until what this gives is dropped.

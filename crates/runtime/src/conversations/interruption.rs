@@ -1,8 +1,9 @@
 //! What an actor left running is interrupted by statement before anybody looks at it again (design §6).
 
 use moorline_core::{AccountId, ConversationId, Generation};
-use moorline_store::{Op, StoreError, Tx};
+use moorline_store::{Op, Outcome, StoreError, Tx};
 
+use crate::events::{Sort, What};
 use crate::services::{STORE_RETRY, Services};
 
 /// What came of marking turns as interrupted.
@@ -29,7 +30,15 @@ pub(super) async fn interrupt(
         let Some(account) = services.accounts.get(account) else { return Marked::NoAccount };
         let op = Op::InterruptTurns { conversation: conversation.cloned(), generation };
         match services.store.commit(Tx::under(&account.lease, services.clock.wall(), [op])).await {
-            Ok(_) => return Marked::Yes,
+            Ok(outcomes) => {
+                if matches!(outcomes.first(), Some(Outcome::Applied(1..))) {
+                    services.board.events().tell(Sort::Lifecycle, || What::TurnsInterrupted {
+                        account: account.id.clone(),
+                        conversation: conversation.cloned(),
+                    });
+                }
+                return Marked::Yes;
+            }
             Err(StoreError::Failed(_)) => return Marked::StoreFailed,
             Err(error) => {
                 tracing::warn!(account = %account.id, actor = "conversations", conversation = conversation.map(tracing::field::display), "interrupted turns not marked, trying again: {error}");

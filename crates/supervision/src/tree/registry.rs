@@ -36,6 +36,10 @@ impl Registry {
         self.entries.values().map(shown).collect()
     }
 
+    pub(super) fn node(&self, path: &str) -> Option<Node> {
+        self.entries.get(path).map(|entry| entry.node.clone())
+    }
+
     pub(super) fn drill(&self, path: &str) -> Option<Arc<Drill>> {
         self.entries.get(path)?.drill.clone()
     }
