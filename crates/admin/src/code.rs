@@ -38,6 +38,7 @@ codes! {
     InvalidSessionId = "invalid_session_id", BAD_REQUEST;
     InvalidMessageId = "invalid_message_id", BAD_REQUEST;
     InvalidParameter = "invalid_parameter", BAD_REQUEST;
+    UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
     Unauthorized = "unauthorized", UNAUTHORIZED;
     ForeignOrigin = "foreign_origin", FORBIDDEN;
     UnknownRoute = "unknown_route", NOT_FOUND;
@@ -62,6 +63,7 @@ codes! {
     NoConfigurationFile = "no_configuration_file", CONFLICT;
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;
     InvalidIdempotencyKey = "invalid_idempotency_key", UNPROCESSABLE_ENTITY;
+    TooManyWatchers = "too_many_watchers", TOO_MANY_REQUESTS;
     InternalError = "internal_error", INTERNAL_SERVER_ERROR;
     StoreRefused = "store_refused", INTERNAL_SERVER_ERROR;
     Restarting = "restarting", SERVICE_UNAVAILABLE;

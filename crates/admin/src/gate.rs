@@ -11,6 +11,7 @@ use actix_web::web::Query;
 use moorline_core::Secret;
 
 use crate::body::LONGEST_BODY;
+use crate::events;
 use crate::problem::Problem;
 use crate::token;
 
@@ -38,10 +39,15 @@ impl Gate {
         let host = self.host(request)?;
         origin(headers, &host)?;
         self.query(request.query_string())?;
-        if !OPEN.contains(&request.path()) {
+        if !OPEN.contains(&request.path()) && !proves_later(request) {
             self.bearer(headers)?;
         }
         body(request.method(), headers)
+    }
+
+    /// Whether this is the token. Takes a time that tells nothing of how much of it is right.
+    pub(crate) fn is_token(&self, given: &str) -> bool {
+        token::is_same(&self.token, given)
     }
 
     /// A path for the log. Nothing of ours has a token in it, but somebody may have put one there.
@@ -88,7 +94,7 @@ impl Gate {
         if pairs.iter().any(is_token) { Err(Problem::TokenInQuery) } else { Ok(()) }
     }
 
-    fn bearer(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    pub(crate) fn bearer(&self, headers: &HeaderMap) -> Result<(), Problem> {
         let given = only(headers, header::AUTHORIZATION).and_then(|value| value.split_once(' '));
         match given {
             Some((scheme, given))
@@ -99,6 +105,18 @@ impl Gate {
             _ => Err(Problem::Unauthorized),
         }
     }
+}
+
+/// A browser cannot send the token with an upgrade to a WebSocket: the one there is takes it as its first message. Who
+/// sends a header is judged by it.
+fn proves_later(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    let upgrades =
+        only(headers, header::UPGRADE).is_some_and(|upgrade| upgrade.eq_ignore_ascii_case("websocket"));
+    upgrades
+        && *request.method() == Method::GET
+        && request.path() == events::PATH
+        && !headers.contains_key(header::AUTHORIZATION)
 }
 
 /// A page may ask only if this endpoint served it, which it does to nobody but this machine.

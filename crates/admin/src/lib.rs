@@ -13,6 +13,7 @@ mod body;
 mod closing;
 mod code;
 mod connections;
+mod events;
 mod exchange;
 mod gate;
 mod idempotency;

@@ -4,8 +4,7 @@ use futures_util::future::LocalBoxFuture;
 use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountView, Applied, CommandError, Discarded, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow,
-    ReloadError, Report, RequestAnswer, Resumed, Status, StoreError,
+    AccountView, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, Listing, NotReady, OutboxRow, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError, Subscription,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
@@ -15,6 +14,7 @@ pub(crate) trait Operator: Send + Sync {
     fn doctor(&self) -> LocalBoxFuture<'_, Result<Report, StoreError>>;
     fn accounts(&self) -> LocalBoxFuture<'_, Result<Vec<AccountView>, StoreError>>;
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>>;
+    fn events(&self, scope: &EventScope) -> (Retained, Subscription);
     fn readiness(&self) -> Result<(), NotReady>;
     fn tree(&self) -> Vec<Node>;
     fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<bool, CommandError>>;
@@ -113,6 +113,10 @@ impl Operator for Handle {
 
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>> {
         Box::pin(Self::account(self, id))
+    }
+
+    fn events(&self, scope: &EventScope) -> (Retained, Subscription) {
+        Self::events(self, scope)
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

@@ -65,6 +65,11 @@ impl Parameters {
         self.take(name).map(parse).transpose()
     }
 
+    /// `true` or `false`; not, when it is not given.
+    pub(crate) fn flag(&self, name: &'static str) -> Result<bool, Problem> {
+        Ok(self.parsed(name, "`true` or `false`")?.unwrap_or(false))
+    }
+
     /// `account`.
     pub(crate) fn account(&self) -> Result<Option<AccountId>, Problem> {
         self.parsed("account", "an account id: channel:name, each of a-z, 0-9, `_` and `-`")

@@ -70,6 +70,10 @@ pub(crate) enum Problem {
     UnknownRoute,
     #[error("this path takes {0} only")]
     MethodNotAllowed(&'static str),
+    #[error("this path is a WebSocket: ask for it with `Upgrade: websocket` and `Sec-WebSocket-Version: 13`")]
+    UpgradeRequired,
+    #[error("too many watch already, or are about to; end one, or try again later")]
+    TooManyWatchers,
     #[error("Moorline is ending or being replaced by a fresh process: ask again in a moment")]
     Restarting,
     #[error("there was no answer in time; what was asked for may still happen")]
@@ -113,6 +117,8 @@ impl Problem {
             Self::UnknownSession => Code::UnknownSession,
             Self::UnknownMessage(_) | Self::NothingToTrace => Code::UnknownMessage,
             Self::MethodNotAllowed(_) => Code::MethodNotAllowed,
+            Self::UpgradeRequired => Code::UpgradeRequired,
+            Self::TooManyWatchers => Code::TooManyWatchers,
             Self::Restarting => Code::Restarting,
             Self::NoAnswer => Code::NoAnswer,
             Self::Internal => Code::InternalError,
@@ -158,6 +164,13 @@ impl ResponseError for Problem {
         match self {
             Self::Unauthorized => {
                 response.insert_header((header::WWW_AUTHENTICATE, "Bearer realm=\"moorline\""));
+            }
+            Self::UpgradeRequired => {
+                response.insert_header((header::UPGRADE, "websocket"));
+                response.insert_header((header::SEC_WEBSOCKET_VERSION, "13"));
+            }
+            Self::TooManyWatchers => {
+                response.insert_header((header::RETRY_AFTER, "10"));
             }
             Self::MethodNotAllowed(allowed) => {
                 response.insert_header((header::ALLOW, *allowed));

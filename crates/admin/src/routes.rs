@@ -22,7 +22,7 @@ use crate::gate::Gate;
 use crate::idempotency::{ThenEnd, UnderWay, key_of, well_formed};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
-use crate::{lists, repair};
+use crate::{events, lists, repair};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -83,6 +83,7 @@ pub(crate) fn api(
         .app_data(ids)
         .app_data(closing)
         .app_data(Data::new(UnderWay::default()))
+        .app_data(Data::new(events::Watchers::default()))
         .app_data(operator)
         .configure(routes)
         .default_service(web::to(|| async { Answer::Err(Problem::UnknownRoute) }))
@@ -95,6 +96,7 @@ fn routes(api: &mut ServiceConfig) {
         .service(get("/v1/status", status))
         .service(get("/v1/tree", tree))
         .service(get("/v1/doctor", doctor))
+        .service(get(events::PATH, events::events))
         .service(get("/v1/accounts", accounts))
         .service(get("/v1/accounts/{id}", account))
         .service(post("/v1/accounts/{id}/messages", send))

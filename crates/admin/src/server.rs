@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::closing::Closing;
 use crate::connections::Connections;
+use crate::events;
 use crate::exchange::RequestIds;
 use crate::gate::Gate;
 use crate::listener::Listener;
@@ -56,7 +57,7 @@ pub struct Admin {
 }
 
 /// A running server. Its accepting thread, its worker and the arbiter that looks after them end when it is dropped,
-/// whatever the reason, and nobody waits for them.
+/// whatever the reason, and nobody waits for them: they take no more than a goodbye does.
 #[derive(Debug)]
 struct Server {
     arbiter: Arbiter,
@@ -101,7 +102,10 @@ impl Admin {
         let told = Data::new(closing.clone());
         let operator = self.operator.clone();
         let server = HttpServer::new(move || api(gate.clone(), ids.clone(), told.clone(), operator.clone()))
-            .on_connect(move |io, extensions| taken.taken(io, extensions))
+            .on_connect(move |io, extensions| {
+                taken.taken(io, extensions);
+                events::remember(io, extensions);
+            })
             .workers(1)
             .disable_signals()
             .max_connections(most_connections())
@@ -183,6 +187,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.closing.close();
         self.connections.say_goodbye();
-        self.arbiter.stop();
+        let ended = self.handle.stop(true);
+        // A fault of the actor leaves sockets open that are owed a goodbye. An arbiter that is gone has said it.
+        self.arbiter.spawn(async move {
+            ended.await;
+            Arbiter::current().stop();
+        });
     }
 }

@@ -8,6 +8,7 @@ mod pages;
 mod refusals;
 mod repair;
 mod socket;
+mod watchers;
 
 use std::sync::Arc;
 

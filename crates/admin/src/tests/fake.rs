@@ -14,9 +14,7 @@ use moorline_core::{
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
-    Entry, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, Orphan,
-    OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Role,
-    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced, TurnEntry, TurnState, Turns,
+    Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, SessionFilter, SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns,
 };
 use parking_lot::Mutex;
 
@@ -42,6 +40,8 @@ pub(super) struct Fake {
     pub(super) is_so_already: bool,
     /// Whether its configuration is wrong.
     pub(super) cannot_restart: bool,
+    /// What watchers are told.
+    pub(super) feed: Events,
     /// How often it was asked for one.
     pub(super) asked: AtomicUsize,
 }
@@ -132,6 +132,25 @@ impl Operator for Fake {
 
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>> {
         Box::pin(async move { self.known(id).await.map(|()| view()) })
+    }
+
+    fn events(&self, scope: &EventScope) -> (Retained, Subscription) {
+        let events = self.feed.subscribe(scope);
+        let retained = Retained {
+            seq: events.after(),
+            at: Timestamp::from_millis(0),
+            version: "1.2.3",
+            pid: 7,
+            boot: BootId::new("boot"),
+            started_at: Timestamp::from_millis(0),
+            ready: true,
+            draining: false,
+            store: StoreStatus { state: "ok", message: None },
+            config: ConfigStatus::default(),
+            agents: BTreeMap::new(),
+            accounts: vec![view().status],
+        };
+        (retained, events)
     }
 
     fn readiness(&self) -> Result<(), NotReady> {

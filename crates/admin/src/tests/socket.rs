@@ -17,7 +17,7 @@ use crate::operator::Operator;
 use crate::server::{Admin, spec};
 
 /// A clock that stands still: only the tree's times of day come from it.
-struct Still;
+pub(super) struct Still;
 
 impl Clock for Still {
     fn now(&self) -> Monotonic {
@@ -34,7 +34,7 @@ fn bind(listen: &str) -> std::io::Result<Listener> {
 }
 
 /// Runs `client` on a thread of its own against an endpoint with a tree around it; stops it all when it returns.
-fn serve<T: Send + 'static>(
+pub(super) fn serve<T: Send + 'static>(
     fake: &Arc<Fake>,
     client: impl FnOnce(SocketAddr, Tree) -> T + Send + 'static,
 ) -> T {
