@@ -29,4 +29,5 @@ mod scenarios;
 mod secrets;
 mod sleep;
 mod sockets;
+mod watch;
 mod workspace;

@@ -65,6 +65,8 @@ pub enum Command {
         /// The platform's id of a message or a delivery, or `in:`, `turn:` or `out:` with a number of ours.
         message: String,
     },
+    /// Show what happens, as it happens: connections, actors, agents, the store, the configuration.
+    Watch(Watch),
     /// Read the configuration now and apply what has changed in it; a changed file is also read by itself.
     Reload,
     /// Replace the running process by a fresh one, with the same process id; callers wait meanwhile.
@@ -88,6 +90,16 @@ pub struct Check {
     /// Print the reference page of all settings, which is kept as config/reference.toml.
     #[arg(long, hide = true, conflicts_with = "online")]
     pub reference: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Show what becomes of each message and turn, too.
+    #[arg(long)]
+    pub messages: bool,
+    /// Of the accounts, this one only; what concerns the whole process is shown all the same.
+    #[arg(long)]
+    pub account: Option<AccountId>,
 }
 
 #[derive(Debug, Args)]

@@ -5,8 +5,10 @@ pub mod end;
 pub mod lists;
 pub mod repair;
 pub mod trace;
+mod watch;
 
 pub use doctor::doctor;
+pub use watch::watch;
 
 use anyhow::Result;
 use http::{Method, StatusCode};

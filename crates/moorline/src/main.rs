@@ -69,6 +69,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Inbox(action) => talk(commands::lists::inbox(place, action, json)),
         Command::Outbox(action) => talk(commands::lists::outbox(place, action, json)),
         Command::Trace { message } => talk(commands::trace::trace(place, message, json)),
+        Command::Watch(options) => talk(commands::watch(place, options, json)),
         Command::Reload => talk(commands::reload(place, json)),
         Command::Restart(wait) => talk(commands::end::restart(place, wait, json)),
         Command::Shutdown(wait) => talk(commands::end::shutdown(place, wait, json)),

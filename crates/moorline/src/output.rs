@@ -7,9 +7,14 @@ use serde_json::Value;
 
 /// Prints one line. A reader that has gone away is not an error of ours.
 pub fn line(text: &str) -> Result<()> {
+    offer(text).map(drop)
+}
+
+/// Prints one line; false when the reader has gone away, and no other one needs to be printed.
+pub fn offer(text: &str) -> Result<bool> {
     match writeln!(io::stdout(), "{text}") {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        other => Ok(other.map(|()| true)?),
     }
 }
 

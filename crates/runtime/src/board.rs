@@ -287,10 +287,10 @@ impl Board {
         agents.iter().map(|(name, status)| (name.clone(), status.read().clone())).collect()
     }
 
-    /// The process is on its way down, and its accounts with it.
-    pub(crate) fn drain(&self) {
+    /// The process is on its way down, and its accounts with it; another one may be to take its place.
+    pub(crate) fn drain(&self, restart: bool) {
         self.draining.store(true, Ordering::Relaxed);
-        self.events.tell(Sort::Lifecycle, || What::Draining {});
+        self.events.tell(Sort::Lifecycle, || What::Draining { restart });
     }
 
     /// Whether the process is on its way down.

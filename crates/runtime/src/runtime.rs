@@ -18,7 +18,7 @@ use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
 use crate::events::Events;
-use crate::exit::ExitRequests;
+use crate::exit::{ExitReason, ExitRequests};
 use crate::handle::Handle;
 use crate::hosts::Hosts;
 use crate::random::Random;
@@ -161,7 +161,8 @@ impl Runtime {
             "shutting down"
         );
         self.services.draining.set(true);
-        self.handle.board.drain();
+        let replaced = self.handle.exit_reason().is_some_and(|reason| reason != ExitReason::Shutdown);
+        self.handle.board.drain(replaced);
         self.close_connections().await;
         if tokio::time::timeout(grace, self.quiet()).await.is_err() {
             tracing::warn!(

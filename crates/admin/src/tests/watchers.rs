@@ -220,7 +220,7 @@ fn the_token_may_come_in_the_header_or_as_the_first_message_f091() {
             assert_eq!((&snapshot["ready"], &snapshot["boot"]), (&json!(true), &json!("boot")));
         }
         events.tell(Sort::Message, || unreachable!("nobody asked for messages"));
-        events.tell(Sort::Lifecycle, || What::Draining {});
+        events.tell(Sort::Lifecycle, || What::Draining { restart: false });
         for socket in [&mut with_header, &mut in_band] {
             let event = text(socket);
             assert_eq!((&event["kind"], &event["seq"]), (&json!("draining"), &json!(2)));
@@ -347,7 +347,7 @@ fn a_slow_reader_is_told_what_it_has_lost_and_how_things_are_now_f085() {
         assert_eq!(snapshot["kind"], json!("snapshot"));
         let now = snapshot["seq"].as_u64().unwrap();
         assert!(lagged > 0 && now >= next - 1 + lagged, "{lagged} lost of {now}, {next} is next");
-        events.tell(Sort::Lifecycle, || What::Draining {});
+        events.tell(Sort::Lifecycle, || What::Draining { restart: false });
         while text(&mut slow)["kind"] != json!("draining") {}
     });
 }

@@ -245,7 +245,10 @@ kinds! {
         error: String,
     }
     /// The process is on its way down: nothing more comes in, and what is under way may finish.
-    Draining = "draining" {}
+    Draining = "draining" {
+        /// Whether a fresh process is to take its place.
+        restart: bool,
+    }
     /// A message was received and stored.
     MessageReceived = "message_received" {
         /// By whom.
@@ -359,7 +362,7 @@ impl What {
             | Self::ReloadFailed { .. }
             | Self::Store { .. }
             | Self::Agent { .. }
-            | Self::Draining {} => None,
+            | Self::Draining { .. } => None,
         }
     }
 }

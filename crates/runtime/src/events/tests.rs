@@ -80,7 +80,7 @@ async fn one_account_is_watched_with_what_concerns_everybody() {
     let mut subscription = events.subscribe(&scope);
     added(&events, "feishu:other");
     sent(&events);
-    events.tell(Sort::Lifecycle, || What::Draining {});
+    events.tell(Sort::Lifecycle, || What::Draining { restart: false });
     assert_eq!(numbers(&mut subscription, 2).await, [2, 3]);
 }
 
