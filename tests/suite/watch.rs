@@ -1,25 +1,19 @@
-//! What a watcher is told: by the runtime in virtual time, and by the binary on its standard output.
+//! What a watcher is told by the runtime in virtual time ([`trouble`]: when something goes wrong), and by the binary on its
+//! standard output ([`command`]).
+
+mod command;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use moorline_core::{AccountId, AccountState, IdentityState};
 use moorline_runtime::supervision::Fault as Drill;
-use moorline_runtime::{
-    AccountStatus, AgentState, Event, EventScope, Missed, Subscription, TokenState, What,
-};
-use moorline_simulator::Simulator;
-use moorline_simulator::feishu::{Answer, Cut, Fault, NewApp, Times};
-use moorline_simulator::server::{Options, Server};
-use moorline_tests::process::{binary, signal};
-use moorline_tests::{Process, Settings, Setup, World, in_virtual_time};
-use serde_json::Value;
-use tokio::time::Instant;
+use moorline_runtime::{AccountStatus, Event, EventScope, Missed, Subscription, TokenState, What};
+use moorline_simulator::feishu::{Answer, Cut, Fault, Times};
+use moorline_tests::{Setup, World, in_virtual_time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -245,63 +239,6 @@ fn a_message_is_told_from_receipt_to_reply_to_those_who_asked_and_to_nobody_else
     });
 }
 
-#[test]
-fn faults_reloads_agents_and_the_end_are_told() {
-    in_virtual_time(async {
-        let tables = moorline_tests::model::AGENT;
-        let mut world = World::start(Setup { tables, ..Setup::default() }).await;
-        world.settled().await;
-        let mut watcher = Watcher::begin(&world);
-        let path = "runtime/accounts/feishu:a0/connection";
-        assert!(world.handle.drills().inject(path, Drill::Panic));
-        tokio::time::sleep(5 * SECOND).await;
-        watcher.hear();
-        let of_actor: Vec<_> =
-            watcher.kinds().into_iter().filter(|kind| kind.starts_with("actor_")).collect();
-        assert_eq!(of_actor, ["actor_exited", "actor_restarting", "actor_started"]);
-        let exited = watcher.seen.iter().find(|event| event.what.kind() == "actor_exited").unwrap();
-        assert_eq!(exited.what.account(), Some(&world.id(0)));
-
-        // Whenever it is back.
-        for _ in 0..600 {
-            world.handle.drills().inject("runtime/bus", Drill::Panic);
-            tokio::time::sleep(SECOND / 10).await;
-            watcher.hear();
-        }
-        assert!(watcher.kinds().contains(&"actor_parked"), "{:?}", watcher.kinds());
-
-        world.model().set(moorline_tests::model::Behaviour::Status(503, None));
-        world.say(1, "alice", "anybody?");
-        tokio::time::sleep(10 * SECOND).await;
-        world.model().set(moorline_tests::model::Behaviour::Echo(Duration::ZERO));
-        tokio::time::sleep(10 * SECOND).await;
-        watcher.hear();
-        let agent: Vec<_> = watcher
-            .seen
-            .iter()
-            .filter_map(|event| match &event.what {
-                What::Agent { from, to, .. } => Some((*from, *to)),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(agent.first(), Some(&(AgentState::Ok, AgentState::Unavailable)));
-        assert_eq!(agent.last(), Some(&(AgentState::Unavailable, AgentState::Ok)));
-
-        world.reload(|config| drop(config.accounts.pop())).await.unwrap();
-        watcher.hear();
-        assert!(watcher.kinds().ends_with(&["account_removed", "reload_applied"]), "{:?}", watcher.kinds());
-
-        world.shutdown().await;
-        watcher.hear();
-        let draining = watcher.seen.iter().position(|event| event.what.kind() == "draining").unwrap();
-        assert!(
-            watcher.seen[draining..]
-                .iter()
-                .any(|event| matches!(event.what, What::Account { to: AccountState::Stopped, .. }))
-        );
-    });
-}
-
 /// G12: who does not listen holds up nobody and holds no more than the ring.
 #[test]
 fn a_watcher_that_does_not_listen_loses_events_and_is_told_how_many_g12() {
@@ -320,139 +257,6 @@ fn a_watcher_that_does_not_listen_loses_events_and_is_told_how_many_g12() {
         assert_eq!(next.seq, watcher.last + missed + 1);
         world.check().await;
     });
-}
-
-/// `moorline watch` as a process, and its lines as they come.
-struct Watching {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Watching {
-    fn start(settings: &Settings, arguments: &[&str]) -> Self {
-        let mut child = Command::new(binary())
-            .arg("--config")
-            .arg(settings.file())
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let (told, lines) = channel();
-        let streams: [Box<dyn std::io::Read + Send>; 2] =
-            [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
-        for stream in streams {
-            let told = told.clone();
-            std::thread::spawn(move || {
-                for line in BufReader::new(stream).lines().map_while(Result::ok) {
-                    drop(told.send(line));
-                }
-            });
-        }
-        Self { child, lines }
-    }
-
-    /// Waits for a line.
-    fn until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
-        let (began, mut seen) = (Instant::now(), Vec::new());
-        while began.elapsed() < 20 * SECOND {
-            match self.lines.recv_timeout(SECOND) {
-                Ok(line) if wanted(&line) => return line,
-                Ok(line) => seen.push(line),
-                Err(_) => {}
-            }
-        }
-        panic!("not told: {what}\n{}", seen.join("\n"));
-    }
-
-    /// Its exit code.
-    fn end(&mut self) -> Option<i32> {
-        let began = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(began.elapsed() < 20 * SECOND, "it goes on");
-            moorline_tests::process::pause(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn started() -> (Simulator, Server, Vec<moorline_simulator::feishu::App>, Settings, Process) {
-    let simulator = Simulator::new(17);
-    let apps: Vec<_> = (0..2).map(|n| simulator.add_app(NewApp::named(format!("Bot {n}")))).collect();
-    let server = Server::start(&simulator, Options::default()).unwrap();
-    let settings = Settings::with_channel(
-        server.address(),
-        &apps,
-        "0s",
-        "[channels.feishu.retry]\ninitial = \"50ms\"\n",
-    );
-    let mut process = settings.start();
-    process.ready(10 * SECOND);
-    (simulator, server, apps, settings, process)
-}
-
-/// An account's event with these states, or the snapshot.
-fn is(line: &str, account: &str, from: &str, to: &str) -> bool {
-    let event: Value = serde_json::from_str(line).unwrap_or_default();
-    event["kind"] == "account" && event["account"] == account && event["from"] == from && event["to"] == to
-}
-
-#[test]
-fn watch_shows_an_outage_as_it_happens_and_ends_when_there_is_nothing_left_f103() {
-    let (simulator, _server, apps, settings, process) = started();
-    let mut raw = Watching::start(&settings, &["--json", "watch"]);
-    let mut one = Watching::start(&settings, &["watch", "--messages", "--account", "feishu:a1"]);
-    let snapshot = raw.until("the snapshot", |line| line.contains(r#""kind":"snapshot""#));
-    let snapshot: Value = serde_json::from_str(&snapshot).unwrap();
-    assert_eq!(snapshot["accounts"][1]["state"], "ready");
-    one.until("a1", |line| line.contains("[feishu:a1] ready since"));
-
-    simulator.drop_connections(&apps[1].app_id, &Cut::Reset).unwrap();
-    raw.until("the outage", |line| is(line, "feishu:a1", "ready", "reconnecting"));
-    raw.until("its end", |line| is(line, "feishu:a1", "reconnecting", "ready"));
-    one.until("the outage", |line| line.contains("[feishu:a1] disconnected: "));
-    let line = one.until("its end", |line| line.contains("[feishu:a1] reconnected after "));
-    assert!(line.ends_with(" attempt)") || line.ends_with(" attempts)"), "{line}");
-
-    let push = moorline_simulator::feishu::Push::direct("oc_alice", "ou_alice", "hello");
-    simulator.push(&apps[1].app_id, push).unwrap();
-    one.until("the message", |line| {
-        line.contains("[feishu:a1] message 1 received: allowed conversation=oc_alice")
-    });
-    one.until("its reply", |line| line.contains("[feishu:a1] message 1 sent (1 attempt)"));
-
-    signal(one.child.id(), "INT");
-    assert_eq!(one.end(), Some(0));
-
-    assert!(process.terminate(15 * SECOND).success());
-    raw.until("the end", |line| line.contains(r#""kind":"draining""#));
-    raw.until("why", |line| line.contains("service restart (1012)"));
-    assert_eq!(raw.end(), Some(69));
-    let (code, text) = settings.command(&["watch"]);
-    assert!(code == Some(69) && text.contains("nothing runs"), "{text}");
-}
-
-#[test]
-fn watch_says_what_it_cannot_watch_and_comes_back_to_an_endpoint_that_failed_f080() {
-    let (_simulator, _server, _apps, settings, mut process) = started();
-    let (code, text) = settings.command(&["watch", "--account", "feishu:nobody"]);
-    assert!(code == Some(64) && text.contains("there is no account `feishu:nobody`"), "{text}");
-    assert_eq!(settings.command(&["watch", "--account", "nobody"]).0, Some(64));
-    // A process that is killed is no longer there, whatever its run.json says.
-    let mut watching = Watching::start(&settings, &["watch"]);
-    watching.until("the snapshot", |line| line.contains("watching moorline"));
-    process.until("it runs", SECOND, |process| process.pid() > 0);
-    process.kill();
-    assert_eq!(watching.end(), Some(69));
 }
 
 /// The table of events in the documentation, compared with the kinds that the code can tell.
