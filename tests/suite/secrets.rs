@@ -8,8 +8,9 @@ mod recorder;
 mod scanner;
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use moorline_simulator::Simulator;
@@ -18,6 +19,7 @@ use moorline_simulator::server::{Options, Server};
 use moorline_tests::process::{binary, pause};
 use moorline_tests::{Process, Settings, http};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite;
 
 use quoting::Quoting;
 use recorder::Recorder;
@@ -114,7 +116,7 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     // What is no secret is found everywhere, so that what is one would be.
     let mut control = Scanner::default();
     control.forbid("an account", "feishu:a0", 9);
-    for place in ["the log", "GET /v1/status", "moorline status", "moorline.db", "moorline session list"] {
+    for place in ["the log", "GET /v1/status", "moorline status", "moorline.db", "moorline session list", "moorline watch"] {
         let mut texts = run.said.0.iter().filter(|(of, _)| of.contains(place));
         assert!(texts.any(|(_, text)| !control.find(text).is_empty()), "{place} was not searched");
     }
@@ -162,6 +164,7 @@ impl Run {
         self.recorder.refuse_tunnels(2);
         let mut process = self.settings.start_with(&binary(), &environment);
         process.until("listening", 10 * SECOND, |p| p.address().is_some());
+        let watching = self.watch(&mut process);
         self.ready(&mut process);
         self.answered(&mut process, "good morning");
         self.faults(&mut process);
@@ -170,6 +173,33 @@ impl Run {
         self.commands();
         let status = process.terminate(15 * SECOND);
         assert!(status.success(), "{status}");
+        for mut child in watching {
+            assert_eq!(child.wait().unwrap().code(), Some(69), "there is nothing left to watch");
+        }
+        self.said.add("moorline watch", fs::read(self.settings.data().join("watched")).unwrap());
+    }
+
+    /// Watches for the whole life, in both forms; and once with the token as the first message.
+    fn watch(&mut self, process: &mut Process) -> [Child; 2] {
+        let address = process.address().unwrap();
+        process.until("it serves", 10 * SECOND, |p| p.call("GET", "/healthz", None).is_some());
+        let stream = std::net::TcpStream::connect(address).unwrap();
+        let (mut socket, _) = tungstenite::client(format!("ws://{address}/v1/events"), stream).unwrap();
+        socket.send(tungstenite::Message::text(json!({ "auth": TOKEN }).to_string())).unwrap();
+        self.said.add("GET /v1/events", socket.read().unwrap().into_text().unwrap().as_str());
+        ["watch", "--json"].map(|form| {
+            let watched = File::options().create(true).append(true).open(self.settings.data().join("watched"));
+            let watched = watched.unwrap();
+            Command::new(binary())
+                .arg("--config")
+                .arg(self.settings.file())
+                .args([form, "watch"].iter().skip(usize::from(form == "watch")))
+                .arg("--messages")
+                .stdout(watched.try_clone().unwrap())
+                .stderr(watched)
+                .spawn()
+                .unwrap()
+        })
     }
 
     /// Ready, with a nudge where an account waits for an operator.

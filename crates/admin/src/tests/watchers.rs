@@ -119,22 +119,27 @@ fn auth(token: &str) -> Message {
 
 /// The next text, as JSON.
 fn text(socket: &mut Socket) -> Value {
-    loop {
-        match socket.read().unwrap() {
-            Message::Text(text) => return serde_json::from_str(&text).unwrap(),
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => panic!("{other:?}"),
-        }
+    match said(socket) {
+        Message::Text(text) => serde_json::from_str(&text).unwrap(),
+        other => panic!("no text: {other:?}"),
     }
 }
 
 /// How the socket ends, when nothing but the end is to come.
 fn end(socket: &mut Socket) -> (u16, String) {
+    match said(socket) {
+        Message::Close(Some(CloseFrame { code, reason })) => (code.into(), reason.to_string()),
+        other => panic!("not the end: {other:?}"),
+    }
+}
+
+/// What is said next, pings and pongs aside.
+fn said(socket: &mut Socket) -> Message {
+    let began = Instant::now();
     loop {
         match socket.read().unwrap() {
-            Message::Close(Some(CloseFrame { code, reason })) => return (code.into(), reason.to_string()),
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => panic!("not the end: {other:?}"),
+            Message::Ping(_) | Message::Pong(_) => assert!(began.elapsed() < 20 * SECOND, "nothing is said"),
+            other => return other,
         }
     }
 }
@@ -311,8 +316,15 @@ fn a_watcher_that_talks_too_much_or_not_at_all_is_ended_f085() {
         }
         // This one reads, and never answers.
         let mut silent = raw(address, &format!("authorization: Bearer {TOKEN}\r\n"));
-        let mut received = Vec::new();
-        silent.read_to_end(&mut received).unwrap();
+        let (mut received, began) = (Vec::new(), Instant::now());
+        let mut bytes = [0; 64];
+        loop {
+            match silent.read(&mut bytes).unwrap() {
+                0 => break,
+                count => received.extend_from_slice(&bytes[..count]),
+            }
+            assert!(began.elapsed() < 10 * SECOND, "it goes on");
+        }
         let close = [&[0x88, 18, 0x03, 0xf0], &b"no sign of life"[..]].concat();
         assert!(received.windows(close.len()).any(|bytes| bytes[0] == 0x88 && bytes[2..] == close[2..]));
     });
