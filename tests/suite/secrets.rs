@@ -116,7 +116,14 @@ fn no_secret_is_printed_logged_served_or_stored_f090() {
     // What is no secret is found everywhere, so that what is one would be.
     let mut control = Scanner::default();
     control.forbid("an account", "feishu:a0", 9);
-    for place in ["the log", "GET /v1/status", "moorline status", "moorline.db", "moorline session list", "moorline watch"] {
+    for place in [
+        "the log",
+        "GET /v1/status",
+        "moorline status",
+        "moorline.db",
+        "moorline session list",
+        "moorline watch",
+    ] {
         let mut texts = run.said.0.iter().filter(|(of, _)| of.contains(place));
         assert!(texts.any(|(_, text)| !control.find(text).is_empty()), "{place} was not searched");
     }
@@ -188,7 +195,8 @@ impl Run {
         socket.send(tungstenite::Message::text(json!({ "auth": TOKEN }).to_string())).unwrap();
         self.said.add("GET /v1/events", socket.read().unwrap().into_text().unwrap().as_str());
         ["watch", "--json"].map(|form| {
-            let watched = File::options().create(true).append(true).open(self.settings.data().join("watched"));
+            let watched =
+                File::options().create(true).append(true).open(self.settings.data().join("watched"));
             let watched = watched.unwrap();
             Command::new(binary())
                 .arg("--config")

@@ -150,6 +150,26 @@ fn watch_says_what_it_cannot_watch_and_sees_a_process_that_was_killed() {
     assert_eq!(watching.end(), Some(69));
 }
 
+#[test]
+fn watch_goes_on_with_the_process_that_takes_the_place_of_the_first_f080() {
+    let (_simulator, _server, _apps, settings, process) = started();
+    let watching = Watching::start(&settings, &["--json", "watch"]);
+    let snapshot = || {
+        let line = watching.until("a snapshot", |line| line.contains(r#""kind":"snapshot""#));
+        serde_json::from_str::<Value>(&line).unwrap()
+    };
+    let first = snapshot();
+    let answer = process.call("POST", "/v1/shutdown", Some(&json!({ "restart": true }))).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let draining = |line: &str| line.contains(r#""kind":"draining","restart":true"#);
+    watching.until("that it is replaced", draining);
+    let second = snapshot();
+    assert_eq!(first["pid"], second["pid"], "the binary was executed in place");
+    assert_ne!(first["boot"], second["boot"]);
+    watching.until("its accounts", |line| is(line, "feishu:a1", "connecting", "ready"));
+    assert!(process.terminate(15 * SECOND).success());
+}
+
 /// Report 5: around a restart commands failed with a bare 1000 or 1006, or could not connect.
 #[test]
 fn watch_comes_back_through_everything_that_a_restart_may_look_like_f080() {
