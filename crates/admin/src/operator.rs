@@ -4,7 +4,8 @@ use futures_util::future::LocalBoxFuture;
 use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountView, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, Listing, NotReady, OutboxRow, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError, Subscription,
+    AccountView, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, Listing, NotReady,
+    OutboxRow, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError, Subscription,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors

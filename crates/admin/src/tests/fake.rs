@@ -14,7 +14,10 @@ use moorline_core::{
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
-    Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, SessionFilter, SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns,
+    Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed,
+    Listing, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report,
+    RequestAnswer, Resumed, ResumedFrom, Retained, Role, SessionFilter, SessionRow, Status, StoreError,
+    StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns,
 };
 use parking_lot::Mutex;
 
