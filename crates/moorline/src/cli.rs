@@ -106,6 +106,16 @@ pub struct Watch {
 }
 
 #[derive(Debug, Args)]
+pub struct Watch {
+    /// Show what becomes of each message and turn, too.
+    #[arg(long)]
+    pub messages: bool,
+    /// Of the accounts, this one only; what concerns the whole process is shown all the same.
+    #[arg(long)]
+    pub account: Option<AccountId>,
+}
+
+#[derive(Debug, Args)]
 pub struct Demo {
     #[command(subcommand)]
     pub action: Option<DemoAction>,
