@@ -30,8 +30,12 @@ fn nobody_else_may_read_any_file_of_the_data_directory_f096() {
     let simulator = Simulator::new(96);
     let app = simulator.add_app(NewApp::named("Bot"));
     let server = Server::start(&simulator, Options::default()).unwrap();
-    let settings =
-        Settings::with_channel(server.address(), &[app.clone()], "0s", "access.direct = \"allow\"");
+    let settings = Settings::with_channel(
+        server.address(),
+        std::slice::from_ref(&app),
+        "0s",
+        "access.direct = \"allow\"",
+    );
     let careless = settings.file().with_file_name("careless");
     let script = format!("#!/bin/sh\numask 000\nexec '{}' \"$@\"\n", binary().display());
     fs::write(&careless, script).unwrap();
