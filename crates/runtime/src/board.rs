@@ -17,6 +17,8 @@ use moorline_store::Verdict;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 
+use crate::measures::Measures;
+use crate::pulse::Pulses;
 use crate::verdicts::Verdicts;
 
 /// Shared by all actors and readers; cheap to clone.
@@ -28,6 +30,8 @@ pub struct Board {
     draining: Arc<AtomicBool>,
     turns: Arc<AtomicU32>,
     waiting: Arc<AtomicU32>,
+    measures: Arc<Measures>,
+    pulses: Pulses,
 }
 
 /// An agent's own part of the board. One that a reload has replaced goes on writing, where nobody reads.
@@ -161,12 +165,14 @@ impl Board {
             skipped: 0,
         };
         self.accounts.write().entry(id.clone()).or_insert(status);
+        self.measures.add(id);
     }
 
     /// Takes an account off the board.
     pub(crate) fn remove(&self, id: &AccountId) {
         self.accounts.write().remove(id);
         self.verdicts.lock().remove(id);
+        self.measures.forget(id);
     }
 
     /// The policy that the account's messages are judged under from now on.
@@ -227,7 +233,18 @@ impl Board {
 
     /// Puts these agents on the board, and no others.
     pub(crate) fn set_agents(&self, agents: BTreeMap<String, SharedAgentStatus>) {
+        self.measures.set_agents(agents.keys());
         *self.agents.write() = agents;
+    }
+
+    /// What is counted and timed where it happens.
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// Where threads that must not stand still show that they do not.
+    pub(crate) fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
     /// All agents, by name.

@@ -2,8 +2,10 @@
 //! actor is behind it.
 
 mod repair;
+mod vitals;
 
 pub use repair::{Discarded, Orphan, Resumed, ResumedFrom};
+pub use vitals::{Vitals, WRITER};
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
