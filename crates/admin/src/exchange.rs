@@ -17,6 +17,7 @@ use moorline_core::Generation;
 use tokio::time::Instant;
 
 use crate::gate::Gate;
+use crate::metrics::Traffic;
 use crate::problem::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -61,6 +62,7 @@ impl MessageBody for Unread {
 pub(crate) async fn exchange<B: MessageBody + 'static>(
     gate: web::Data<Gate>,
     ids: web::Data<RequestIds>,
+    traffic: web::Data<Traffic>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -88,12 +90,14 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
             tracing::error!(actor = "admin", request = id, %method, path, "the request {what}");
             let mut response = Problem::Internal.error_response();
             dress(response.headers_mut(), &id);
+            traffic.answered(None, &method, response.status().as_u16(), since.elapsed());
             return Err(InternalError::from_response(Problem::Internal, response).into());
         }
     };
     dress(response.headers_mut(), &id);
     // The query is never logged: somebody may have put a token there.
     let status = response.status().as_u16();
+    traffic.answered(response.request().match_pattern(), &method, status, since.elapsed());
     let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     if is_mutation {
         tracing::info!(actor = "admin", request = id, %method, path, status, ms, "request");

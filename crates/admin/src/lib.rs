@@ -15,6 +15,7 @@ mod exchange;
 mod gate;
 mod listener;
 mod lists;
+mod metrics;
 mod operator;
 mod parameters;
 mod problem;

@@ -5,7 +5,7 @@ use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId}
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountView, Applied, CommandError, Discarded, Enqueued, Entry, Handle, Listing, NotReady, OutboxRow,
-    ReloadError, Report, Resumed, Status, StoreError,
+    Pulses, ReloadError, Report, Resumed, Status, StoreError, Vitals,
 };
 
 /// The calls behind the routes. The server's thread makes them, so they must not depend on the thread the actors
@@ -17,6 +17,8 @@ pub(crate) trait Operator: Send + Sync {
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>>;
     fn readiness(&self) -> Result<(), NotReady>;
     fn tree(&self) -> Vec<Node>;
+    fn vitals(&self) -> LocalBoxFuture<'_, Vitals>;
+    fn pulses(&self) -> &Pulses;
     fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>>;
     fn send<'a>(
         &'a self,
@@ -96,6 +98,14 @@ impl Operator for Handle {
 
     fn tree(&self) -> Vec<Node> {
         Self::tree(self)
+    }
+
+    fn vitals(&self) -> LocalBoxFuture<'_, Vitals> {
+        Box::pin(Self::vitals(self))
+    }
+
+    fn pulses(&self) -> &Pulses {
+        Self::pulses(self)
     }
 
     fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<(), CommandError>> {

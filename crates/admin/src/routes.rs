@@ -17,6 +17,7 @@ use serde_json::json;
 use crate::body::{Body, Nothing};
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
+use crate::metrics::{Traffic, metrics};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
 use crate::{lists, repair};
@@ -61,6 +62,7 @@ pub(crate) fn api(
         .app_data(gate)
         .app_data(ids)
         .app_data(operator)
+        .app_data(Data::new(Traffic::default()))
         .configure(routes)
         .default_service(web::to(|| async { Answer::Err(Problem::UnknownRoute) }))
         .wrap(from_fn(exchange))
@@ -69,6 +71,7 @@ pub(crate) fn api(
 fn routes(api: &mut ServiceConfig) {
     api.service(get("/healthz", healthz))
         .service(get("/readyz", readyz))
+        .service(get("/metrics", metrics))
         .service(get("/v1/status", status))
         .service(get("/v1/tree", tree))
         .service(get("/v1/doctor", doctor))

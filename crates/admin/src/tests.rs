@@ -3,6 +3,7 @@
 mod answers;
 mod fake;
 mod lists;
+mod metrics;
 mod pages;
 mod refusals;
 mod repair;

@@ -15,7 +15,7 @@ pub struct Histogram {
 }
 
 /// What a histogram held at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// The greatest value that each class holds, ascending.
     pub bounds: &'static [u64],

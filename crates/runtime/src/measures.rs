@@ -66,7 +66,7 @@ struct Agent {
 }
 
 /// All of it at one moment. Times are in microseconds, and count from the start of the process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Measurements {
     /// From the receipt of a delivery to the verdict that is handed back for the platform.
     pub acknowledgements: Distribution,
