@@ -69,6 +69,11 @@ pub enum Command {
     Reload,
     /// End the running process in an orderly way.
     Shutdown,
+    /// Print what a shell needs to complete this program's commands and options.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]

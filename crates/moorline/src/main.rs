@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod clock;
 mod commands;
+mod completions;
 mod demo;
 mod exit;
 mod log;
@@ -18,6 +19,7 @@ mod output;
 mod run;
 mod run_file;
 mod settings;
+mod systemd;
 
 use std::process::ExitCode;
 
@@ -67,6 +69,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Trace { message } => talk(commands::trace::trace(place, message, json)),
         Command::Reload => talk(commands::reload(place, json)),
         Command::Shutdown => talk(commands::shutdown(place, json)),
+        Command::Completions { shell } => completions::completions(*shell),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::clock::SystemClock;
 use crate::exit::{Code, Failed};
 use crate::run_file::{Phase, RunFile};
 use crate::settings::Settings;
+use crate::systemd::Manager;
 
 /// `moorline run`.
 ///
@@ -96,11 +97,14 @@ pub fn serve(
         run_file.phase = Phase::Running;
         run_file.write(&data_dir).context("run.json could not be written")?;
         tracing::info!(%address, pid = run_file.pid, accounts, data_dir = %data_dir.display(), "started");
-        let code = wait(&runtime).await?;
+        let manager = Manager::of(|name| std::env::var_os(name), std::process::id());
+        let mut watch = manager.watch(runtime.handle());
+        let code = watch.beside(wait(&runtime)).await?;
+        manager.stopping(grace);
         run_file.phase = Phase::Stopping;
         // Only the command line's patience depends on it.
         drop(run_file.write(&data_dir));
-        let ended = end(runtime, grace).await;
+        let ended = watch.beside(end(runtime, grace)).await;
         RunFile::remove(&data_dir);
         Ok::<Code, anyhow::Error>(ended.unwrap_or(code))
     });
