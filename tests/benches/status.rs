@@ -64,10 +64,18 @@ pub(crate) fn status_under_overload() {
     report(
         "GET /v1/status when nothing happens",
         "for comparison",
-        &format!("p50 {}, p99 {}, worst {}", ms(share(&idle, 50)), ms(share(&idle, 99)), ms(share(&idle, 100))),
+        &format!(
+            "p50 {}, p99 {}, worst {}",
+            ms(share(&idle, 50)),
+            ms(share(&idle, 99)),
+            ms(share(&idle, 100))
+        ),
     );
     report(
-        &format!("GET /v1/status every 50 ms for {} s while {PRODUCERS} producers overload the runtime", lasts.as_secs()),
+        &format!(
+            "GET /v1/status every 50 ms for {} s while {PRODUCERS} producers overload the runtime",
+            lasts.as_secs()
+        ),
         "aim p99 <= 250 ms, worst <= 1 s",
         &format!(
             "p50 {}, p99 {}, worst {} of {}; {acked} messages acknowledged ({:.0} a second), {unanswered} of them not \

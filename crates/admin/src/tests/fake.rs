@@ -14,9 +14,10 @@ use moorline_core::{
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
-    Entry, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, Measurements, NotReady, Orphan,
-    OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report, Resumed, ResumedFrom, Role,
-    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
+    Entry, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, Measurements,
+    NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report,
+    Resumed, ResumedFrom, Role, SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced,
+    TurnEntry, TurnState, Turns, Vitals,
 };
 use parking_lot::Mutex;
 
