@@ -14,6 +14,9 @@ const TIMES: &[u64] =
 /// The route of a request that has none.
 const NOWHERE: &str = "none";
 
+/// What a route was answered, by method and status.
+type Answers = BTreeMap<(&'static str, u16), u64>;
+
 /// Counts requests by route, which are as many as there are in the table of routes, and never by path.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic(Mutex<BTreeMap<String, Route>>);
@@ -21,7 +24,7 @@ pub(crate) struct Traffic(Mutex<BTreeMap<String, Route>>);
 #[derive(Debug)]
 struct Route {
     took: Histogram,
-    answers: BTreeMap<(&'static str, u16), u64>,
+    answers: Answers,
 }
 
 impl Traffic {
@@ -35,8 +38,8 @@ impl Traffic {
         *route.answers.entry((known(method), status)).or_default() += 1;
     }
 
-    /// Every route with what it was answered, by method and status.
-    pub(super) fn now(&self) -> Vec<(String, Distribution, BTreeMap<(&'static str, u16), u64>)> {
+    /// Every route, how long its answers took, and what they were.
+    pub(super) fn now(&self) -> Vec<(String, Distribution, Answers)> {
         let routes = self.0.lock();
         let routes = routes
             .iter()

@@ -118,10 +118,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_is_ready_when_everything_is_up_and_says_so_until_it_was_heard() {
         let mut feeder = Feeder::new(Some(WATCHDOG));
-        for missing in 0..3 {
-            let mut some = ALL.to_vec();
+        for missing in ALL {
+            let mut some = beats(&ALL);
             some.remove(missing);
-            assert_eq!(feeder.look(&beats(&some), "1 of 1"), "", "without {}", ALL[missing]);
+            assert_eq!(feeder.look(&some, "1 of 1"), "", "without {missing}");
             feeder.told();
         }
         let all = "READY=1\nSTATUS=1 of 1\nWATCHDOG=1\n";
