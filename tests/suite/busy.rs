@@ -37,7 +37,7 @@ const VIEWS: [&str; 8] = [
     "/v1/inbox?limit=10",
 ];
 
-/// F-081: the thread of all actors hangs, and every view is answered meanwhile, several times: nothing in them waits in
+/// F-081: the thread of all actors hangs, and every view is answered meanwhile: nothing in them waits in
 /// an actor's mailbox. The numbers say that it hangs.
 #[test]
 fn every_view_is_answered_while_the_runtimes_thread_stands_still_f081() {
@@ -88,7 +88,7 @@ fn every_view_is_answered_while_the_runtimes_thread_stands_still_f081() {
         let (answered, oldest) = client.join().unwrap();
         println!("answered while the runtime's thread stood still: {answered:?}");
         for path in VIEWS {
-            assert!(answered.get(path).is_some_and(|times| *times >= 2), "{path}: {answered:?}");
+            assert!(answered.contains_key(path), "{path}: {answered:?}");
         }
         assert!(oldest > 1.0, "the heartbeat was {oldest} s old at most");
         root.stop().await;

@@ -11,8 +11,10 @@ use tokio::time::Instant;
 /// Between two looks, at most.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A beat that is older than this is none, or older than half of a watchdog's time.
+/// A beat that is older than this is none, or older than half of a watchdog's time,
 const STALE: Duration = Duration::from_secs(10);
+/// but never one that a busy machine may have delayed: they come twice a second.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// Threads without which nothing works.
 const ESSENTIAL: [&str; 2] = ["runtime", WRITER];
@@ -88,7 +90,7 @@ impl Feeder {
     }
 
     fn stale(&self) -> Duration {
-        self.watchdog.map_or(STALE, |watchdog| STALE.min(watchdog / 2))
+        self.watchdog.map_or(STALE, |watchdog| STALE.min(watchdog / 2).max(FRESH))
     }
 }
 
@@ -162,6 +164,6 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_short_watchdog_is_looked_after_often_enough() {
         let feeder = Feeder::new(Some(Duration::from_secs(2)));
-        assert_eq!((feeder.pause(), feeder.stale()), (Duration::from_millis(250), Duration::from_secs(1)));
+        assert_eq!((feeder.pause(), feeder.stale()), (Duration::from_millis(250), FRESH));
     }
 }
