@@ -8,6 +8,8 @@
     reason = "a bench that goes wrong must not go on"
 )]
 
+mod status;
+
 use std::io::Write;
 use std::time::Duration;
 
@@ -26,12 +28,13 @@ fn main() {
     // `cargo bench` passes flags of its own; words are names of benches to run.
     let wanted: Vec<String> =
         std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let benches: [(&str, fn()); 5] = [
+    let benches: [(&str, fn()); 6] = [
         ("start", cold_start),
         ("latency", latency),
         ("burst", burst),
         ("reload", reload),
         ("memory", memory),
+        ("status", status::status_under_overload),
     ];
     for (name, bench) in benches {
         if wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str())) {

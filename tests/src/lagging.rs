@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, OutboxRow, Outcome, SqliteStore, Store, StoreError,
+    Counts, Entry, Health, InboxRow, Listing, Measured, OutboxRow, Outcome, SqliteStore, Store, StoreError,
     StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use tokio::sync::watch;
@@ -106,5 +106,9 @@ impl Store for Lagging {
 
     fn health(&self) -> watch::Receiver<Health> {
         self.inner.health()
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        self.inner.measured()
     }
 }

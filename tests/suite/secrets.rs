@@ -308,9 +308,15 @@ impl Run {
 
     /// What an operator would be shown just now.
     fn see(&mut self, process: &Process, what: &str) {
-        for path in
-            ["/v1/status", "/readyz", "/v1/doctor", "/v1/tree", "/v1/outbox", "/v1/accounts/feishu:a0"]
-        {
+        for path in [
+            "/v1/status",
+            "/readyz",
+            "/metrics",
+            "/v1/doctor",
+            "/v1/tree",
+            "/v1/outbox",
+            "/v1/accounts/feishu:a0",
+        ] {
             let answer = process.call("GET", path, None);
             self.said
                 .add(format!("{path} during {what}"), answer.map(|a| a.head + &a.text).unwrap_or_default());

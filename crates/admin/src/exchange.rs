@@ -21,6 +21,7 @@ use crate::closing::Closing;
 use crate::connections::Unasked;
 use crate::gate::Gate;
 use crate::idempotency::{UnderWay, once};
+use crate::metrics::Traffic;
 use crate::operator::Operator;
 use crate::problem::Problem;
 
@@ -72,6 +73,7 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
     closing: web::Data<Closing>,
     under_way: web::Data<UnderWay>,
     operator: web::Data<dyn Operator>,
+    traffic: web::Data<Traffic>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -113,12 +115,14 @@ pub(crate) async fn exchange<B: MessageBody + 'static>(
             }
             let mut response = problem.error_response();
             dress(response.headers_mut(), &id);
+            traffic.answered(None, &method, response.status().as_u16(), since.elapsed());
             return Err(InternalError::from_response(problem, response).into());
         }
     };
     dress(response.headers_mut(), &id);
     // The query is never logged: somebody may have put a token there.
     let status = response.status().as_u16();
+    traffic.answered(response.request().match_pattern(), &method, status, since.elapsed());
     let ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     if is_mutation {
         tracing::info!(actor = "admin", request = id, %method, path, status, ms, "request");

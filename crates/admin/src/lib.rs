@@ -22,6 +22,7 @@ mod gate;
 mod idempotency;
 mod listener;
 mod lists;
+mod metrics;
 mod operation;
 mod operator;
 mod parameters;

@@ -123,6 +123,11 @@ impl<'a> Operation<'a> {
         self.answers.insert(status.as_u16(), (description, "application/json", schema));
     }
 
+    /// An answer in a text format.
+    pub(crate) fn shows(&mut self, status: StatusCode, description: &'static str, media_type: &'static str) {
+        self.answers.insert(status.as_u16(), (description, media_type, json!({ "type": "string" })));
+    }
+
     /// A change of the protocol, after which nothing is an answer any more.
     pub(crate) fn upgrades(&mut self, description: &'static str) {
         self.answers.insert(StatusCode::SWITCHING_PROTOCOLS.as_u16(), (description, "", Value::Null));

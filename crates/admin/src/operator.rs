@@ -5,7 +5,8 @@ use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId}
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountView, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, Listing, NotReady,
-    OutboxRow, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError, Subscription,
+    OutboxRow, Pulses, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError,
+    Subscription, Vitals,
 };
 
 use crate::code::Code;
@@ -20,6 +21,8 @@ pub(crate) trait Operator: Send + Sync {
     fn events(&self, scope: &EventScope) -> (Retained, Subscription);
     fn readiness(&self) -> Result<(), NotReady>;
     fn tree(&self) -> Vec<Node>;
+    fn vitals(&self) -> LocalBoxFuture<'_, Vitals>;
+    fn pulses(&self) -> &Pulses;
     fn command<'a>(&'a self, id: &'a AccountId, verb: Verb)
     -> LocalBoxFuture<'a, Result<bool, CommandError>>;
     fn send<'a>(
@@ -147,6 +150,14 @@ impl Operator for Handle {
 
     fn tree(&self) -> Vec<Node> {
         Self::tree(self)
+    }
+
+    fn vitals(&self) -> LocalBoxFuture<'_, Vitals> {
+        Box::pin(Self::vitals(self))
+    }
+
+    fn pulses(&self) -> &Pulses {
+        Self::pulses(self)
     }
 
     fn command<'a>(

@@ -26,6 +26,7 @@ use crate::endpoint::{Endpoint, Takes, delete, get, post, serve};
 use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
 use crate::idempotency::{ThenEnd, UnderWay, key_of, well_formed};
+use crate::metrics::{Traffic, metrics};
 use crate::operation::{KEY, Operation};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
@@ -144,6 +145,7 @@ pub(crate) fn api(
         .app_data(Data::new(UnderWay::default()))
         .app_data(Data::new(events::Watchers::default()))
         .app_data(operator)
+        .app_data(Data::new(Traffic::default()))
         .configure(|api| serve(endpoints(), api))
         .default_service(web::to(|| async { Answer::<Shown<()>>::Err(Problem::UnknownRoute) }))
         .wrap(from_fn(exchange))
@@ -154,6 +156,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
     let mut endpoints = vec![
         get("/healthz", "Whether the process lives.", healthz).open(),
         get("/readyz", "Whether every wanted account is ready and the store takes commits.", readyz).open(),
+        get("/metrics", "The runtime in numbers, for Prometheus.", metrics),
         get("/openapi.json", "This document.", openapi),
         get("/v1/status", "The whole runtime at one moment.", status).refuses(STORE),
         get("/v1/tree", "Every actor.", tree),

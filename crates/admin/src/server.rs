@@ -117,9 +117,11 @@ impl Admin {
             .run();
         let (ended, end) = oneshot::channel();
         let (arbiter, handle) = (Arbiter::new(), server.handle());
+        let pulse = self.operator.pulses().begin("admin");
         arbiter.spawn(async move {
+            let result = tokio::select! { result = server => result, never = pulse.keep() => match never {} };
             // An actor that is gone does not want to know.
-            drop(ended.send(server.await));
+            drop(ended.send(result));
         });
         Ok((Server { arbiter, handle, closing, connections }, end))
     }

@@ -5,6 +5,7 @@ mod document;
 mod fake;
 mod idempotency;
 mod lists;
+mod metrics;
 mod pages;
 mod refusals;
 mod repair;

@@ -6,6 +6,7 @@
 mod backoff;
 mod clock;
 mod failure;
+mod histogram;
 mod ids;
 mod message;
 mod pace;
@@ -18,6 +19,7 @@ mod state;
 pub use backoff::{Backoff, RetryPolicy};
 pub use clock::{Clock, Monotonic, Timestamp, millis};
 pub use failure::{Effect, Failure, FailureClass};
+pub use histogram::{Distribution, Histogram};
 pub use ids::{
     AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint,
     Generation, IdempotencyKey, InboxId, InvalidAccountId, MessageId, OutboxId, TurnId, UserId,

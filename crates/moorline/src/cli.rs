@@ -73,6 +73,11 @@ pub enum Command {
     Restart(Wait),
     /// End the running process in an orderly way.
     Shutdown(Wait),
+    /// Print what a shell needs to complete this program's commands and options.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -93,16 +98,6 @@ pub struct Check {
     /// Print the OpenAPI document of the admin endpoint, which is kept as docs/openapi.json.
     #[arg(long, hide = true, conflicts_with_all = ["online", "reference"])]
     pub openapi: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Watch {
-    /// Show what becomes of each message and turn, too.
-    #[arg(long)]
-    pub messages: bool,
-    /// Of the accounts, this one only; what concerns the whole process is shown all the same.
-    #[arg(long)]
-    pub account: Option<AccountId>,
 }
 
 #[derive(Debug, Args)]

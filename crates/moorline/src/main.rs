@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod clock;
 mod commands;
+mod completions;
 mod demo;
 mod exit;
 mod log;
@@ -21,6 +22,7 @@ mod run;
 mod run_file;
 mod settings;
 mod signals;
+mod systemd;
 mod waiting_room;
 
 use std::process::ExitCode;
@@ -81,6 +83,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Reload => talk(commands::reload(place, json)),
         Command::Restart(wait) => talk(commands::end::restart(place, wait, json)),
         Command::Shutdown(wait) => talk(commands::end::shutdown(place, wait, json)),
+        Command::Completions { shell } => completions::completions(*shell),
     }
 }
 

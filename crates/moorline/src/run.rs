@@ -22,6 +22,7 @@ use crate::replace::{Birth, Heir};
 use crate::run_file::{Phase, RunFile};
 use crate::settings::Settings;
 use crate::signals::{Asked, Signals};
+use crate::systemd::Manager;
 use crate::{output, waiting_room};
 
 /// How much longer than its grace a drain may take, for goodbyes and the last words to the store (F-070).
@@ -42,10 +43,13 @@ pub fn run(place: &Place) -> Result<Code> {
         let delay = birth.delay();
         if !delay.is_zero() {
             note_problem(place, &last);
+            let manager = Manager::of_this_process();
+            manager.waiting(delay);
             if let Some(code) = waiting_room::wait(birth.socket(), delay)? {
                 leave(place);
                 return Ok(code);
             }
+            manager.starting();
         }
         match start(place, &mut birth) {
             Ok(ended) => return ended.finish(),
@@ -194,7 +198,13 @@ impl Daemon {
                 data_dir = %directory.path().display(),
                 "started"
             );
-            let (reason, by_signal) = wait(&runtime, &mut signals).await;
+            let manager = Manager::of_this_process();
+            let mut watch = manager.watch(runtime.handle());
+            let (reason, by_signal) = watch.beside(wait(&runtime, &mut signals)).await;
+            match reason {
+                ExitReason::Shutdown => manager.stopping(grace),
+                ExitReason::Restart | ExitReason::StoreFailed(_) => manager.restarting(),
+            }
             let (phase, grace) = match reason {
                 ExitReason::Shutdown => (Phase::Stopping, grace),
                 ExitReason::Restart => (Phase::Restarting, grace),
@@ -203,13 +213,12 @@ impl Daemon {
             };
             // Only the command line's patience depends on it.
             drop(run_file.enter(phase, directory.path()));
-            Ok::<_, anyhow::Error>(drain(runtime, grace, &mut signals, by_signal).await.map_err(
-                |in_a_hurry| {
-                    RunFile::remove(directory.path());
-                    at_latest(HURRY, in_a_hurry.code());
-                    in_a_hurry
-                },
-            ))
+            let drained = watch.beside(drain(runtime, grace, &mut signals, by_signal)).await;
+            Ok::<_, anyhow::Error>(drained.map_err(|in_a_hurry| {
+                RunFile::remove(directory.path());
+                at_latest(HURRY, in_a_hurry.code());
+                in_a_hurry
+            }))
         })?;
         let reason = match reason {
             Ok(reason) => reason,

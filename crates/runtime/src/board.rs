@@ -20,6 +20,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::events::{Events, Seen, Sort, Subscription, What};
+use crate::measures::Measures;
+use crate::pulse::Pulses;
 use crate::verdicts::Verdicts;
 
 /// Shared by all actors and readers; cheap to clone.
@@ -32,6 +34,8 @@ pub struct Board {
     turns: Arc<AtomicU32>,
     waiting: Arc<AtomicU32>,
     events: Events,
+    measures: Arc<Measures>,
+    pulses: Pulses,
 }
 
 /// An agent's own part of the board. One that a reload has replaced goes on writing, where nobody reads.
@@ -186,6 +190,7 @@ impl Board {
             free.insert(status);
             self.events.tell(Sort::Lifecycle, || What::AccountAdded { account: id.clone() });
         }
+        self.measures.add(id);
     }
 
     /// Takes an account off the board.
@@ -196,6 +201,7 @@ impl Board {
         }
         drop(accounts);
         self.verdicts.lock().remove(id);
+        self.measures.forget(id);
     }
 
     /// The policy that the account's messages are judged under from now on.
@@ -259,6 +265,7 @@ impl Board {
 
     /// Puts these agents on the board, and no others.
     pub(crate) fn set_agents(&self, agents: BTreeMap<String, SharedAgentStatus>) {
+        self.measures.set_agents(agents.keys());
         let before = std::mem::replace(&mut *self.agents.write(), agents.clone());
         for (name, now) in agents {
             let was = before.get(&name).map_or(AgentState::Ok, |status| status.read().state);
@@ -280,6 +287,16 @@ impl Board {
                 error: now.last_error.clone(),
             });
         }
+    }
+
+    /// What is counted and timed where it happens.
+    pub(crate) fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// Where threads that must not stand still show that they do not.
+    pub(crate) fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
     /// All agents, by name.

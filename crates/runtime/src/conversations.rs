@@ -23,7 +23,7 @@ use conversation::Conversation;
 use interruption::{Marked, interrupt};
 
 /// Conversations with an actor at the same time; more wait in the store until one of these rests (G12).
-const MAX_ACTIVE: usize = 4_096;
+pub(crate) const MAX_ACTIVE: usize = 4_096;
 
 /// Conversations with work that are read from the store at a time.
 const PAGE: u32 = 512;

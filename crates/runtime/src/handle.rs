@@ -2,9 +2,11 @@
 //! actor is behind it.
 
 mod repair;
+mod vitals;
 mod watch;
 
 pub use repair::{Discarded, Orphan, Resumed, ResumedFrom};
+pub use vitals::{Vitals, WRITER};
 pub use watch::Retained;
 
 use std::collections::BTreeMap;

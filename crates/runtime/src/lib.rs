@@ -15,6 +15,8 @@ mod events;
 mod exit;
 mod handle;
 mod hosts;
+mod measures;
+mod pulse;
 mod random;
 mod recovery;
 mod reload;
@@ -31,15 +33,17 @@ pub use events::{Event, Events, Missed, Scope as EventScope, Sort, Subscription,
 pub use exit::ExitReason;
 pub use handle::{
     AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Retained,
-    Status, StoreStatus, Turns,
+    Status, StoreStatus, Turns, Vitals, WRITER,
 };
+pub use measures::{AccountMeasures, AgentMeasures, Measurements};
+pub use pulse::{Pulse, Pulses};
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
     ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, RequestAnswer, Role, Scope,
-    SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    Listed, Listing, Measured, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, RequestAnswer, Role,
+    Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

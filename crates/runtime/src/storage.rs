@@ -11,6 +11,7 @@ use moorline_supervision::{Env, NodeHandle, NodeState, Tree};
 
 use crate::exit::{ExitReason, ExitRequests};
 use crate::handle::StoreStatus;
+use crate::pulse::BEAT;
 use crate::services::Services;
 
 /// Asks for the end of the process when the store has failed, and prunes it as long as it has not.
@@ -30,6 +31,9 @@ impl Actor for StoreWatch {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        // This actor is the first to start and the last to stop, so it speaks for the thread that all of them run on.
+        let pulse = self.services.board.pulses().begin("runtime");
+        ctx.run_interval(BEAT, move |_, _| pulse.beat());
         let mut health = self.services.store.health();
         let (exits, events) = (self.exits.clone(), self.services.board.events().clone());
         let watching = async move {

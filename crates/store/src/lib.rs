@@ -5,6 +5,7 @@
 
 mod data_dir;
 mod listing;
+mod measured;
 mod model;
 mod rows;
 mod sqlite;
@@ -16,6 +17,7 @@ pub use listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, LONGEST_PAGE, Listed, Listing, OutboxFilter, PREVIEW,
     Page, Scope, SessionFilter, SessionRow, SessionState,
 };
+pub use measured::Measured;
 pub use model::ModelStore;
 pub use rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
@@ -111,6 +113,11 @@ pub trait Store: Send + Sync {
 
     /// Whether the store still takes commits; changes are seen by every receiver.
     fn health(&self) -> watch::Receiver<Health>;
+
+    /// How it fares and what it has done since it was opened. Waits for nothing. `None`: this one measures nothing.
+    fn measured(&self) -> Option<Measured> {
+        None
+    }
 }
 
 /// Whether commits can succeed.

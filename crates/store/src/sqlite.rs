@@ -19,6 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
@@ -39,6 +40,7 @@ use crate::data_dir::{DataDir, OpenError};
 use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
 };
+use crate::measured::Measured;
 use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Waiting, Work};
 use crate::trace::{Trace, Traced};
 use crate::tx::{Outcome, RequestAnswer, Tx};
@@ -323,6 +325,24 @@ impl Store for SqliteStore {
 
     fn health(&self) -> watch::Receiver<Health> {
         self.status.subscribe()
+    }
+
+    fn measured(&self) -> Option<Measured> {
+        let (writer_silent_for, queued, queue_capacity) = match &self.executor {
+            Executor::Inline(_) => (Duration::ZERO, 0, 0),
+            Executor::Threads(threads) => {
+                (self.last_beat().elapsed(), threads.writes.len(), threads.writes.capacity())
+            }
+        };
+        Some(Measured {
+            writer_silent_for,
+            queued,
+            queue_capacity,
+            commits: self.status.commit_times.distribution(),
+            group_sizes: self.status.group_sizes.distribution(),
+            failed_commits: self.status.failed_commits(),
+            checkpoints: self.statistics().checkpoints,
+        })
     }
 }
 

@@ -15,9 +15,9 @@ use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
     Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed,
-    Listing, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report,
-    RequestAnswer, Resumed, ResumedFrom, Retained, Role, SessionFilter, SessionRow, Status, StoreError,
-    StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns,
+    Listing, Measurements, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt,
+    ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, SessionFilter, SessionRow,
+    Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
 };
 use parking_lot::Mutex;
 
@@ -47,6 +47,12 @@ pub(super) struct Fake {
     pub(super) feed: Events,
     /// How often it was asked for one.
     pub(super) asked: AtomicUsize,
+    /// Signs of life of the server's thread.
+    pub(super) pulses: Pulses,
+    /// What was measured.
+    pub(super) measured: Measurements,
+    /// The actors that there are, for numbers only.
+    pub(super) actors: Vec<Node>,
 }
 
 impl Fake {
@@ -164,6 +170,30 @@ impl Operator for Fake {
     fn tree(&self) -> Vec<Node> {
         assert!(!self.panics, "drill");
         Vec::new()
+    }
+
+    fn vitals(&self) -> LocalBoxFuture<'_, Vitals> {
+        Box::pin(ready(Vitals {
+            version: "1.2.3",
+            started_at: Timestamp::from_millis(0),
+            now: Timestamp::from_millis(90_500),
+            ready: self.reasons.lock().is_empty(),
+            turns: Turns { running: 0, waiting: 0 },
+            store: StoreStatus { state: "ok", message: None },
+            stored: None,
+            agents: BTreeMap::new(),
+            accounts: vec![view().status],
+            counts: None,
+            findings: None,
+            actors: self.actors.clone(),
+            conversations_limit: 4_096,
+            measured: self.measured.clone(),
+            heartbeats: self.pulses.ages(),
+        }))
+    }
+
+    fn pulses(&self) -> &Pulses {
+        &self.pulses
     }
 
     fn command<'a>(

@@ -208,6 +208,7 @@ impl Connection {
     }
 
     fn failed(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
+        self.services.board.measures().failed(&self.account.id, failure.class);
         let was = self.life.state();
         let setback = self.life.failed(
             failure,
@@ -314,6 +315,7 @@ impl Connection {
                 tracing::info!(account = %account, actor = "connection", %generation, %state, %from, after_ms, attempts, "ready");
             }
             _ => {
+                self.services.board.measures().reconnected(account);
                 tracing::info!(account = %account, actor = "connection", %generation, %state, %from, after_ms, attempts, "reconnected");
             }
         }
@@ -341,6 +343,7 @@ impl Connection {
         self.event_arrived();
         if self.storing >= STORING {
             tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {STORING} wait for the store");
+            self.services.board.measures().refused(&self.account.id);
             let refusing = async move {
                 if let Some(commands) = commands {
                     drop(commands.send(Command::Verdict { ack, stored: false }).await);
@@ -350,6 +353,7 @@ impl Connection {
             return;
         }
         self.storing += 1;
+        let received = self.services.clock.now();
         let us = self.services.board.own_id(&self.account.id);
         let treatment = self.account.treatment();
         let (messages, judged): (Vec<NewMessage>, Vec<Judged>) = deliveries
@@ -379,6 +383,7 @@ impl Connection {
         // Handed to the store here and now: the order of receipt is the order of these calls, and an actor's futures
         // are not polled in the order in which they were spawned (G3).
         let at_once = (&mut commit).now_or_never();
+        let (services, account) = (Rc::clone(&self.services), self.account.id.clone());
         let storing = actix::fut::wrap_future(async move {
             let answer = match at_once {
                 Some(result) => Some(result),
@@ -389,6 +394,7 @@ impl Connection {
                 // A connection that is over needs no verdict: the platform delivers again.
                 drop(commands.send(Command::Verdict { ack, stored }).await);
             }
+            services.board.measures().acknowledged(&account, stored, services.clock.now() - received);
             let result = match answer {
                 Some(result) => result,
                 // Refused, but the store may still take it; then it must be answered although it comes again.

@@ -314,6 +314,8 @@ async fn deliver(
         sender.send(Rc::clone(&services.network.http), token, &row.outbound, &row.key)
     })
     .await;
+    let failure = answer.as_ref().err().map(|failure| failure.class);
+    services.board.measures().attempted(&account.id, failure, services.clock.now() - began);
     let told = matches!(&answer, Err(failure) if failure.retry_after.is_some());
     let result = judge(&services, &account, &row, answer);
     let wait = match &result {

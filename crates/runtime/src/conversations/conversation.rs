@@ -17,6 +17,7 @@ use super::typing::Sign;
 use super::{Conversations, MaySleep, RestNow, Wake};
 use crate::accounts::{Flush, parts};
 use crate::events::{Sort, What};
+use crate::measures::TurnEnd;
 use crate::services::{Account, STORE_RETRY, Services};
 
 /// A turn that ended its actor or the process this often is not tried again (G9, F-069).
@@ -292,6 +293,7 @@ impl Task {
             return Ok(None);
         }
         let attempt = turn.attempt + 1;
+        self.services.board.measures().resumed(&self.account.id);
         tracing::info!(account = %self.account.id, actor = "recovery", conversation = %self.conversation, turn = %turn.id, attempt, "interrupted turn resumed");
         self.services.board.events().tell(Sort::Lifecycle, || What::TurnResumed {
             account: self.account.id.clone(),
@@ -323,6 +325,7 @@ impl Task {
     /// gone is left as it is.
     async fn run(&self, turn: Claimed) -> Result<(), StoreError> {
         let _running = self.services.board.turn_started();
+        let (agent, began) = (self.account.treatment().agent.clone(), self.services.clock.now());
         let _typing = self.show_typing(&turn);
         self.tell(|account, conversation| What::TurnStarted {
             account,
@@ -333,6 +336,12 @@ impl Task {
         let history =
             self.services.store.transcript(&self.account.id, &self.conversation, TRANSCRIPT).await?;
         let Some(answer) = self.ask(&turn, history).await else { return Ok(()) };
+        let end = match &answer {
+            Ok(Reply::Text(_)) => TurnEnd::Answered,
+            Ok(Reply::Silent) => TurnEnd::Silent,
+            Err(_) => TurnEnd::Failed,
+        };
+        self.services.board.measures().turn(&agent, end, self.services.clock.now() - began);
         let mut entries: Vec<(Role, String)> =
             turn.inputs.into_iter().map(|text| (Role::User, text)).collect();
         let mut replies = Vec::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rusqlite::Connection;
+use tokio::time::Instant;
 
 use super::apply::{Prepared, Stop, apply};
 use super::statements as sql;
@@ -35,9 +36,10 @@ impl Committer {
             return vec![Err(self.status.gone()); size];
         }
         self.status.drill_panic();
+        let began = Instant::now();
         match self.in_one_transaction(group) {
             Ok(answers) => {
-                self.status.committed(size);
+                self.status.committed(size, began.elapsed());
                 // Another thread may have met a failed sync meanwhile.
                 if self.status.failed().is_some() {
                     return vec![Err(self.status.gone()); size];
@@ -48,6 +50,7 @@ impl Committer {
                 answers
             }
             Err(error) => {
+                self.status.not_committed();
                 let error = self.status.judge("a commit", &error);
                 self.roll_back();
                 vec![Err(error); size]

@@ -139,6 +139,16 @@ impl<T> Queue<T> {
         }
     }
 
+    /// How many items wait, those beyond the capacity included.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.lock().items.len()
+    }
+
+    /// How many of them there is room for.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// Lets the takers look up without an item.
     pub(super) fn wake(&self) {
         let _waiting = self.waiting.lock();

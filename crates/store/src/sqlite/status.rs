@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use moorline_core::Histogram;
 use rusqlite::ErrorCode;
 use rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
 use tokio::sync::watch;
@@ -20,6 +21,15 @@ pub struct Statistics {
     /// Checkpoints that were run.
     pub checkpoints: u64,
 }
+
+/// The classes by which group commits are counted, in microseconds: from a cached write to a disk that is in trouble.
+const COMMIT_TIMES: &[u64] = &[
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    10_000_000,
+];
+
+/// The classes by which their sizes are counted.
+const GROUP_SIZES: &[u64] = &[1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
 
 /// A fault to rehearse. Drills and tests ask for it; nothing else in the store behaves differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +51,9 @@ pub(super) struct Status {
     commits: AtomicU64,
     transactions: AtomicU64,
     checkpoints: AtomicU64,
+    failed_commits: AtomicU64,
+    pub(super) commit_times: Histogram,
+    pub(super) group_sizes: Histogram,
     panic_writer: AtomicBool,
     fail_sync: AtomicBool,
     full: AtomicBool,
@@ -57,6 +70,9 @@ impl Status {
             commits: AtomicU64::new(0),
             transactions: AtomicU64::new(0),
             checkpoints: AtomicU64::new(0),
+            failed_commits: AtomicU64::new(0),
+            commit_times: Histogram::new(COMMIT_TIMES),
+            group_sizes: Histogram::new(GROUP_SIZES),
             panic_writer: AtomicBool::new(false),
             fail_sync: AtomicBool::new(false),
             full: AtomicBool::new(false),
@@ -143,9 +159,20 @@ impl Status {
         self.opened + Duration::from_millis(self.beat.load(Relaxed))
     }
 
-    pub(super) fn committed(&self, transactions: usize) {
+    pub(super) fn committed(&self, transactions: usize, took: Duration) {
+        let transactions = transactions.try_into().unwrap_or(u64::MAX);
         self.commits.fetch_add(1, Relaxed);
-        self.transactions.fetch_add(transactions.try_into().unwrap_or(u64::MAX), Relaxed);
+        self.transactions.fetch_add(transactions, Relaxed);
+        self.commit_times.observe_span(took);
+        self.group_sizes.observe(transactions);
+    }
+
+    pub(super) fn not_committed(&self) {
+        self.failed_commits.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn failed_commits(&self) -> u64 {
+        self.failed_commits.load(Relaxed)
     }
 
     pub(super) fn checkpointed(&self) {
