@@ -92,6 +92,10 @@ impl Store for Lagging {
         self.late(self.inner.cursor(account, kind))
     }
 
+    fn remembered(&self, name: &str) -> Read<Option<String>> {
+        self.late(self.inner.remembered(name))
+    }
+
     fn counts(&self) -> Read<BTreeMap<AccountId, Counts>> {
         self.inner.counts()
     }

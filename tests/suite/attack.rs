@@ -150,6 +150,10 @@ impl Store for Slow {
         self.inner.cursor(account, kind)
     }
 
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        self.inner.remembered(name)
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
     }

@@ -69,6 +69,9 @@ pub enum ReloadError {
 pub struct ConfigStatus {
     /// What is wrong with the file as it is now; empty when it is the one in use.
     pub problems: Vec<String>,
+    /// The file is right, and could not be applied just then: it is tried again by itself.
+    #[serde(skip)]
+    pub again: bool,
     /// When a configuration was last applied.
     pub applied_at: Option<Timestamp>,
 }
@@ -179,7 +182,9 @@ impl ConfigWatch {
     fn note(&self, applied: &Result<Applied, ReloadError>) {
         let mut status = self.status.write();
         match applied {
-            Ok(_) => *status = ConfigStatus { problems: Vec::new(), applied_at: Some(self.clock.wall()) },
+            Ok(_) => {
+                *status = ConfigStatus { applied_at: Some(self.clock.wall()), ..ConfigStatus::default() };
+            }
             Err(ReloadError::Invalid(problems)) => {
                 for problem in problems {
                     tracing::error!(
@@ -188,11 +193,13 @@ impl ConfigWatch {
                     );
                 }
                 status.problems.clone_from(problems);
+                status.again = false;
             }
             Err(error) => {
                 let problem = format!("not applied, and tried again in {} s: {error}", APPLY_AGAIN.as_secs());
                 tracing::error!(actor = "config", "{problem}");
                 status.problems = vec![problem];
+                status.again = true;
             }
         }
     }

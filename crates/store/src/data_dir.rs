@@ -109,7 +109,12 @@ impl DataDir {
 
     /// The database's file.
     pub fn database(&self) -> PathBuf {
-        self.path.join("moorline.db")
+        Self::database_in(&self.path)
+    }
+
+    /// The file that the database of a data directory is in.
+    pub(crate) fn database_in(path: &Path) -> PathBuf {
+        path.join("moorline.db")
     }
 
     /// What keeps the directory locked while it lives.

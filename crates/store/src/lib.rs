@@ -14,14 +14,14 @@ mod tx;
 pub use data_dir::{DataDir, OpenError};
 pub use listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, LONGEST_PAGE, Listed, Listing, OutboxFilter, PREVIEW,
-    Page, Scope, SessionFilter, SessionRow, SessionState,
+    Page, ParkedTurn, Scope, SessionFilter, SessionRow, SessionState,
 };
 pub use model::ModelStore;
 pub use rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
     Waiting, Work,
 };
-pub use sqlite::{Fault, SqliteOptions, SqliteStore, Statistics};
+pub use sqlite::{Fault, Inspection, LastRun, SqliteOptions, SqliteStore, Statistics, inspect};
 pub use trace::{LONGEST_TRACE, Receipt, Trace, Traced, TurnEntry};
 pub use tx::{Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, Op, Outcome, SendResult, Tx, Verdict};
 
@@ -96,6 +96,9 @@ pub trait Store: Send + Sync {
         account: &AccountId,
         kind: &str,
     ) -> BoxFuture<'static, Result<Option<String>, StoreError>>;
+
+    /// What is kept under this name.
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>>;
 
     /// How many messages of each account are in which state. Costs the number of accounts, not of messages.
     fn counts(&self)

@@ -64,6 +64,7 @@ struct State {
     beside: BTreeMap<InboxId, Beside>,
     turns: BTreeMap<TurnId, Turn>,
     outbox: BTreeMap<OutboxId, Message>,
+    memos: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -330,6 +331,10 @@ impl Store for ModelStore {
         kind: &str,
     ) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
         self.read(|state| state.accounts.get(account)?.cursors.get(kind).cloned())
+    }
+
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        self.read(|state| state.memos.get(name).cloned())
     }
 
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {

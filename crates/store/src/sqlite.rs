@@ -3,6 +3,7 @@
 mod apply;
 mod checkpoint;
 mod group;
+mod inspect;
 mod list;
 mod queue;
 mod read;
@@ -33,11 +34,12 @@ use self::group::{Answer, Committer};
 use self::queue::Queue;
 use self::reader::{Job, snapshot};
 use self::status::Status;
+pub use self::inspect::{Inspection, LastRun, inspect};
 pub use self::status::{Fault, Statistics};
 use self::writer::Request;
 use crate::data_dir::{DataDir, OpenError};
 use crate::listing::{
-    InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
+    InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, ParkedTurn, SessionFilter, SessionRow,
 };
 use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Waiting, Work};
 use crate::trace::{Trace, Traced};
@@ -308,6 +310,11 @@ impl Store for SqliteStore {
         self.read(move |conn| read::cursor(conn, &account, &kind))
     }
 
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        let name = name.to_owned();
+        self.read(move |conn| read::remembered(conn, &name))
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.read(read::counts)
     }
@@ -360,6 +367,10 @@ impl Listing for SqliteStore {
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
         let filter = filter.clone();
         self.read(move |conn| list::outbox(conn, &filter, page))
+    }
+
+    fn parked(&self, limit: u32) -> BoxFuture<'static, Result<Vec<ParkedTurn>, StoreError>> {
+        self.read(move |conn| list::parked(conn, limit))
     }
 
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {

@@ -83,6 +83,7 @@ fn view() -> AccountView {
         blocked: None,
         attempt: 0,
         next_attempt_at: None,
+        symptoms: Default::default(),
         identity,
         token: None,
         evidence: Evidence::default(),

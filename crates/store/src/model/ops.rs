@@ -50,6 +50,10 @@ impl State {
             (Op::EndBoot { boot }, _) => self.end_boot(boot),
             (Op::TakeOver { account }, _) => Ok(self.take_over(account, tx.at)),
             (&Op::Prune { before, dedupe_before, limit }, _) => Ok(self.prune(before, dedupe_before, limit)),
+            (Op::Remember { name, value }, _) => {
+                self.memos.insert(name.clone(), value.clone());
+                Ok(Outcome::Applied(0))
+            }
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -57,7 +61,11 @@ impl State {
 
     fn apply_owned(&mut self, lease: &Lease, at: Timestamp, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::Remember { .. } => {
                 Err(Stop::Refused("this operation belongs to no account"))
             }
             Op::Receive { message } => self.receive(lease, at, message),

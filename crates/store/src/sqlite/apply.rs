@@ -51,6 +51,10 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (&Op::Prune { before, dedupe_before, limit }, _) => {
                 prune::prune(conn, &mut tally, before, dedupe_before, limit)?
             }
+            (Op::Remember { name, value }, _) => {
+                conn.run(sql::MEMO_SET, params![name, value, tx.at.as_millis()])?;
+                Outcome::Applied(0)
+            }
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
             (op, Some(lease)) => {
                 Scope { conn, lease, at: tx.at, tally: &mut tally, sessions: &mut sessions }.apply(op)?
@@ -115,7 +119,11 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn apply(&mut self, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::Remember { .. } => {
                 Err(Stop::Refused("this operation belongs to no account".to_owned()))
             }
             Op::Receive { message } => self.receive(message),

@@ -94,6 +94,10 @@ pub(super) fn cursor(conn: &Connection, account: &AccountId, kind: &str) -> Resu
     conn.find(sql::CURSOR, params![account.to_string(), kind], |row| row.get(0))
 }
 
+pub(super) fn remembered(conn: &Connection, name: &str) -> Result<Option<String>> {
+    conn.find(sql::MEMO, [name], |row| row.get(0))
+}
+
 /// The counts kept by every transaction.
 pub(super) fn counts(conn: &Connection) -> Result<BTreeMap<AccountId, Counts>> {
     tallied(conn, sql::TALLY)
