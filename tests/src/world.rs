@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::lagging::Lagging;
 use crate::model::Model;
+use crate::outside::Outside;
 
 /// When virtual time begins on the wall clock.
 const EPOCH_MS: i64 = 1_795_176_000_000;
@@ -58,6 +60,11 @@ impl VirtualClock {
         self.wall_offset.fetch_add(millis, Relaxed);
     }
 
+    /// What everybody else's clock says.
+    fn truth(&self) -> Timestamp {
+        Timestamp::from_millis(EPOCH_MS) + self.origin.elapsed() + self.slept()
+    }
+
     fn slept(&self) -> Duration {
         Duration::from_millis(self.slept.load(Relaxed))
     }
@@ -93,11 +100,21 @@ pub struct Setup {
     pub tables: &'static str,
     /// What answers at `http://agent.test`.
     pub model: Model,
+    /// The machine, and who takes alerts.
+    pub outside: Outside,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "", tables: "", model: Model::default() }
+        Self {
+            accounts: 3,
+            seed: 7,
+            agent_delay: "0s",
+            channel: "",
+            tables: "",
+            model: Model::default(),
+            outside: Outside::default(),
+        }
     }
 }
 
@@ -258,6 +275,12 @@ impl World {
     #[must_use]
     pub fn model(&self) -> Model {
         self.setup.model.clone()
+    }
+
+    /// The machine, and who takes alerts.
+    #[must_use]
+    pub fn outside(&self) -> Outside {
+        self.setup.outside.clone()
     }
 
     /// The configuration in use.
@@ -453,6 +476,8 @@ fn options(
     let seed = setup.seed;
     let mut network = moorline_simulator::memory::network(simulator);
     network.http = setup.model.beside(network.http);
+    let truth = Arc::clone(clock);
+    network.http = setup.outside.beside(network.http, Rc::new(move || truth.truth()));
     Options {
         config: config.clone(),
         plans: plans(config),
@@ -464,6 +489,7 @@ fn options(
         seed: seed.wrapping_add(u64::from(boots)),
         version: "test",
         config_file: None,
+        machine: Arc::new(setup.outside.clone()),
         children: Vec::new(),
     }
 }

@@ -232,6 +232,7 @@ impl Rig {
             seed: 7,
             version: "test",
             config_file: None,
+            machine: Arc::new(()),
             children: Vec::new(),
         })
         .await

@@ -61,7 +61,8 @@ impl Difference {
 /// The settings that a running process cannot apply, as it has them, in the place of those of `config`: what is in use
 /// is what runs, so that a file that is changed back needs no restart.
 pub(crate) fn keep_running(config: Config, runs: &Config) -> Config {
-    let Config { data_dir, admin, log, network, runtime: _, alerts: _, agents: _, accounts: _ } = runs.clone();
+    let Config { data_dir, admin, log, network, runtime: _, alerts: _, agents: _, accounts: _ } =
+        runs.clone();
     Config { data_dir, admin, log, network, ..config }
 }
 

@@ -35,7 +35,7 @@ pub use fault::{CODES, Severity};
 pub use load::{load, load_partly, load_with_warnings};
 pub use reference::reference;
 pub use resolved::{
-    AGENT_KINDS, Access, Account, Admin, Agent, AgentKind, AlertBody, Alerts, Config, DirectPolicy, GroupPolicy, Log, LogFormat,
-    Network, Runtime,
+    AGENT_KINDS, Access, Account, Admin, Agent, AgentKind, AlertBody, Alerts, Config, DirectPolicy,
+    GroupPolicy, Log, LogFormat, Network, Runtime,
 };
 pub use source::{Position, Source};

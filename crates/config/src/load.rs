@@ -85,7 +85,9 @@ pub fn load_partly(
 fn is_sound(account: &Account, problems: &Diagnosis) -> bool {
     let (own, channel) = (account.id.config_key(), format!("channels.{}", account.id.channel()));
     let others = format!("{channel}.accounts.");
-    let within = |key: &str, table: &str| key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let within = |key: &str, table: &str| {
+        key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     !problems.0.iter().any(|problem| {
         let key = problem.key.as_deref().unwrap_or_default();
         problem.severity == Severity::Error

@@ -287,7 +287,8 @@ impl Entries {
 /// Whether a value that is written in the file is one that others must not read. A proxy's address is none while it
 /// names nobody.
 fn is_secret(kind: Kind, value: &DeValue<'_>) -> bool {
-    matches!(kind, Kind::Secret | Kind::Webhook) || kind == Kind::Proxy && value.as_str().is_some_and(|text| text.contains('@'))
+    matches!(kind, Kind::Secret | Kind::Webhook)
+        || kind == Kind::Proxy && value.as_str().is_some_and(|text| text.contains('@'))
 }
 
 /// `path.key`, with quotes around a key that TOML wants them for.

@@ -426,7 +426,9 @@ impl Kind {
     pub(crate) fn expected(self) -> String {
         match self {
             Self::Text => "a string that is not empty".to_owned(),
-            Self::Secret | Self::Proxy | Self::Webhook => "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned(),
+            Self::Secret | Self::Proxy | Self::Webhook => {
+                "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned()
+            }
             Self::Url => "an http or https address without credentials, query and fragment".to_owned(),
             Self::Delay => "a span of time such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
             Self::Retention => {

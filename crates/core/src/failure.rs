@@ -98,7 +98,14 @@ pub struct Failure {
 impl Failure {
     /// A failure that certainly had no effect.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into(), retry_after: None, effect: Effect::None, lacks: Vec::new() }
+        Self {
+            class,
+            code: None,
+            message: message.into(),
+            retry_after: None,
+            effect: Effect::None,
+            lacks: Vec::new(),
+        }
     }
 
     /// A failure that passes by itself.

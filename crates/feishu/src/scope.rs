@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn scopes_are_taken_from_the_text_and_from_the_details_and_nothing_else_is_f090() {
-        let msg = "Access denied. One of the following scopes is required: [im:message, im:message:send_as_bot].";
+        let msg =
+            "Access denied. One of the following scopes is required: [im:message, im:message:send_as_bot].";
         let both = ["im:message", "im:message:send_as_bot"].map(str::to_owned);
         assert_eq!(missing(msg, &Value::Null), both);
         let body = json!({ "error": { "permission_violations": [

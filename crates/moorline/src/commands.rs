@@ -5,7 +5,7 @@ pub mod lists;
 pub mod repair;
 pub mod trace;
 
-pub use doctor::doctor;
+pub use doctor::{doctor, offline};
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -104,7 +104,10 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
             return Ok(Code::Ok);
         }
         Account::Show { account } => return show(&client, account, as_json).await,
-        Account::DiscardRows { account } => return repair::discard_rows(&client, account, as_json).await,
+        Account::DiscardRows { account } => {
+            let id = account_id(&client, account).await?;
+            return repair::discard_rows(&client, &id, as_json).await;
+        }
         Account::Start { account } => ("start", account),
         Account::Stop { account } => ("stop", account),
         Account::Restart { account } => ("restart", account),
@@ -133,8 +136,11 @@ async fn account_id(client: &Client, typed: &str) -> Result<String> {
         typed.parse::<moorline_core::AccountId>().map_err(misspelt)?;
         return Ok(typed.to_owned());
     }
-    let accounts = client.expect(Method::GET, "/v1/accounts", None).await?;
-    let ids = accounts["accounts"].as_array().into_iter().flatten().map(|account| text(&account["id"]));
+    let status = client.expect(Method::GET, "/v1/status", None).await?;
+    // Those that are not configured any more have rows to be looked at.
+    let all =
+        ["accounts", "orphaned"].into_iter().flat_map(|list| status[list].as_array().into_iter().flatten());
+    let ids = all.map(|account| text(&account["id"]));
     let mut named: Vec<String> =
         ids.filter(|id| id.split_once(':').is_some_and(|(_, name)| name == typed)).collect();
     match (named.pop(), named.is_empty()) {

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::Place;
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failed};
+use crate::machine::ThisMachine;
 use crate::run_file::{Phase, RunFile};
 use crate::settings::Settings;
 
@@ -78,6 +79,7 @@ pub fn serve(
         };
         run_file.write(&data_dir).context("run.json could not be written")?;
         let accounts = config.accounts.len();
+        let machine = ThisMachine::new(&data_dir, config_file.as_ref().map(|file| &*file.path));
         let transport = Transport::new(network_options(&config.network)?)?;
         let runtime = Runtime::start(Options {
             config,
@@ -90,6 +92,7 @@ pub fn serve(
             seed,
             version: env!("CARGO_PKG_VERSION"),
             config_file,
+            machine: Arc::new(machine),
             children,
         })
         .await?;

@@ -64,7 +64,9 @@ impl Settings {
         let problems = unusable(&config, source, &environment);
         let plans = channels::plans(&config, source);
         match plans {
-            Ok(plans) if problems.is_empty() && !warnings.has_errors() => Ok(Self { config, plans, warnings }),
+            Ok(plans) if problems.is_empty() && !warnings.has_errors() => {
+                Ok(Self { config, plans, warnings })
+            }
             plans => {
                 warnings.0.extend(plans.err().unwrap_or_default().0);
                 warnings.0.extend(problems);

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use moorline_config::Access;
 use moorline_core::{
-    AccountId, AccountState, BlockReason, Cause, ChatId, Evidence, Failure, FailureClass, Generation, Identity,
-    IdentityState, Monotonic, Timestamp, UserId,
+    AccountId, AccountState, BlockReason, Cause, ChatId, Evidence, Failure, FailureClass, Generation,
+    Identity, IdentityState, Monotonic, Timestamp, UserId,
 };
 use moorline_store::Verdict;
 use parking_lot::{Mutex, RwLock};

@@ -90,13 +90,7 @@ pub(crate) fn examine(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(snapshot.orphaned.iter().map(orphan));
     findings.extend(outbox::examine(snapshot.waiting, snapshot.now.wall));
     if snapshot.accounts.is_empty() {
-        findings.push(Finding::error(
-            FindingKind::NoAccounts,
-            None,
-            "receives nothing: there is no account",
-            "the configuration names none",
-            "add one, as in config/moorline.toml",
-        ));
+        findings.push(no_accounts());
     }
     findings.extend(accounts);
     in_order(findings)
@@ -112,7 +106,8 @@ fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
 fn parked_actors(actors: &[Node], accounts: &[AccountView]) -> Vec<Finding> {
     let told = |path: &str| {
         let parked = accounts.iter().filter(|view| view.status.state == AccountState::Parked);
-        path.ends_with("/connection") && parked.into_iter().any(|view| path.contains(&view.status.id.to_string()))
+        path.ends_with("/connection")
+            && parked.into_iter().any(|view| path.contains(&view.status.id.to_string()))
     };
     let parked = actors.iter().filter(|node| node.state == NodeState::Parked && !told(&node.path));
     let finding = |node: &Node| {
@@ -125,6 +120,16 @@ fn parked_actors(actors: &[Node], accounts: &[AccountView]) -> Vec<Finding> {
         )
     };
     parked.map(finding).collect()
+}
+
+fn no_accounts() -> Finding {
+    Finding::error(
+        FindingKind::NoAccounts,
+        None,
+        "receives nothing: there is no account",
+        "the configuration names none",
+        "add one, as in config/moorline.toml",
+    )
 }
 
 fn store(store: &StoreStatus) -> Option<Finding> {

@@ -7,13 +7,16 @@
 mod access;
 mod accounts;
 mod agents;
+mod alerts;
 mod board;
 mod bus;
 mod conversations;
+mod dated;
 mod doctor;
 mod exit;
 mod handle;
 mod hosts;
+mod machine;
 mod random;
 mod recovery;
 mod reload;
@@ -24,20 +27,26 @@ mod verdicts;
 
 pub use accounts::Applied;
 pub use agents::OwnAgents;
-pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus, TokenState, TokenStatus};
-pub use doctor::{Finding, FindingKind, Report, Severity};
+pub use board::{
+    AccountStatus, AgentState, AgentStatus, Board, Denied, IdentityStatus, PlatformTime, Symptoms,
+    TokenState, TokenStatus,
+};
+pub use doctor::{
+    Finding, FindingKind, Offline, OfflineReport, OfflineRun, Report, Severity, examine_offline,
+};
 pub use exit::ExitReason;
 pub use handle::{
     AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Status,
     StoreStatus, Turns,
 };
+pub use machine::{Disk, Exposed, Machine, MachineFacts};
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
     ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, Role, Scope, SessionFilter,
-    SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, ParkedTurn, Receipt, Role, Scope,
+    SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

@@ -14,12 +14,14 @@ use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tr
 
 use crate::accounts::{Accounts, say_goodbye};
 use crate::agents::{Agents, OwnAgents};
+use crate::alerts::Alerts;
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
 use crate::exit::ExitRequests;
 use crate::handle::Handle;
 use crate::hosts::Hosts;
+use crate::machine::{Machine, MachineWatch};
 use crate::random::Random;
 use crate::recovery::SessionRecovery;
 use crate::reload::{ConfigFile, ConfigWatch};
@@ -60,6 +62,8 @@ pub struct Options {
     pub version: &'static str,
     /// The configuration file to watch, if there is one.
     pub config_file: Option<ConfigFile>,
+    /// The machine under the process; `()` for none.
+    pub machine: Arc<dyn Machine>,
     /// More children of the root, started last.
     pub children: Vec<ChildFactory>,
 }
@@ -101,6 +105,7 @@ impl Runtime {
             seed,
             version,
             config_file,
+            machine,
             children,
         } = options;
         let started_at = clock.wall();
@@ -137,6 +142,7 @@ impl Runtime {
             config: ActorRef::new(),
             config_status: Arc::default(),
             has_config_file: config_file.is_some(),
+            machine: MachineWatch::new(machine),
             exits: ExitRequests::new(),
         };
         let root = Root::start(&tree, root_spec(&services, &handle, config_file, children));
@@ -263,6 +269,10 @@ fn root_spec(
                 .shutdown(Duration::from_secs(10)),
         ];
         specs.extend(config_file.clone().map(|file| config_spec(file, &handle)));
+        let (watching, watched) = (s(), handle.clone());
+        specs.push(ChildSpec::new("alerts", &ActorRef::new(), move |env| {
+            Alerts::new(Rc::clone(&watching), watched.clone(), env)
+        }));
         specs.extend(more.iter_mut().map(|child| child(&handle)));
         specs
     })

@@ -31,10 +31,10 @@ use tokio::time::Instant;
 
 use self::checkpoint::Bell;
 use self::group::{Answer, Committer};
+pub use self::inspect::{Inspection, LastRun, inspect};
 use self::queue::Queue;
 use self::reader::{Job, snapshot};
 use self::status::Status;
-pub use self::inspect::{Inspection, LastRun, inspect};
 pub use self::status::{Fault, Statistics};
 use self::writer::Request;
 use crate::data_dir::{DataDir, OpenError};

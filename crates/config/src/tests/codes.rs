@@ -21,8 +21,10 @@ const ROWS: &[(&str, &[&str])] = &[
     // A file of its own text.
     (
         "=",
-        &["f: warning: channels: there is no account: nothing will be received; add one, as in config/moorline.toml \
-           (ML0308)"],
+        &[
+            "f: warning: channels: there is no account: nothing will be received; add one, as in config/moorline.toml \
+           (ML0308)",
+        ],
     ),
     ("=a = \"hunter2canary", &["f:1:19: invalid basic string, expected `\"` (ML0102)"]),
     ("=a = 1\na = 2", &["f:2:1: duplicate key (ML0102)"]),
@@ -269,18 +271,24 @@ const ROWS: &[(&str, &[&str])] = &[
     // Alerts.
     (
         "=alerts.webhook = \"hooks.test/hunter2canary\"",
-        &["f:1:18: alerts.webhook: expected an http or https address, without user and password in front of the host \
-           (ML0405)"],
+        &[
+            "f:1:18: alerts.webhook: expected an http or https address, without user and password in front of the host \
+           (ML0405)",
+        ],
     ),
     (
         "=alerts.webhook = { file = \"private\" }",
-        &["f:1:27: alerts.webhook: expected an http or https address, without user and password in front of the host \
-           (ML0405)"],
+        &[
+            "f:1:27: alerts.webhook: expected an http or https address, without user and password in front of the host \
+           (ML0405)",
+        ],
     ),
     (
         "=alerts.webhook = \"https://hooks.test/hunter2canary\"",
-        &["f:1:18: warning: alerts.webhook: holds a secret, and others can read this file, its mode is 0644: chmod 600 f \
-           (ML0208)"],
+        &[
+            "f:1:18: warning: alerts.webhook: holds a secret, and others can read this file, its mode is 0644: chmod 600 f \
+           (ML0208)",
+        ],
     ),
     (
         "=network.extra_roots = [\"roots.pem\", \"gone\", \"key.pem\", 3]",

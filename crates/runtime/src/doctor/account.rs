@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use moorline_config::{DirectPolicy, GroupPolicy};
-use moorline_core::{
-    AccountId, AccountState, BlockReason, Cause, DropReason, FailureClass, IdentityState,
-};
+use moorline_core::{AccountId, AccountState, BlockReason, Cause, DropReason, FailureClass, IdentityState};
 
 use super::Now;
 use super::finding::{Finding, FindingKind as Kind};

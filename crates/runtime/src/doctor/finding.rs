@@ -140,7 +140,7 @@ kinds! {
 
 impl Finding {
     /// Something that keeps messages from being received, answered or sent.
-    pub(super) fn error(
+    pub(crate) fn error(
         kind: FindingKind,
         account: Option<&AccountId>,
         what: impl Into<String>,
@@ -161,14 +161,14 @@ impl Finding {
     }
 
     /// The same, with when it began and when it is tried again.
-    pub(super) fn times(mut self, since: Timestamp, next_attempt_at: Option<Timestamp>) -> Self {
+    pub(crate) fn times(mut self, since: Timestamp, next_attempt_at: Option<Timestamp>) -> Self {
         self.since = Some(since);
         self.next_attempt_at = next_attempt_at;
         self
     }
 
     /// The same as a warning.
-    pub(super) fn warning(mut self) -> Self {
+    pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }

@@ -28,7 +28,12 @@ fn disk(disk: &Disk) -> Option<Finding> {
         FindingKind::DiskLow,
         None,
         "the disk is nearly full; when it is, nothing is received any more",
-        format!("{} MiB of {} MiB are free where {} is", disk.free >> 20, disk.total >> 20, disk.path.display()),
+        format!(
+            "{} MiB of {} MiB are free where {} is",
+            disk.free >> 20,
+            disk.total >> 20,
+            disk.path.display()
+        ),
         "make room on the disk that holds data_dir, or shorten runtime.retention",
     );
     if very_low { Some(finding) } else { low.then(|| finding.warning()) }
@@ -101,7 +106,8 @@ mod tests {
     #[test]
     fn the_limit_of_open_files_grows_with_the_accounts_f099() {
         let few = |limit, accounts| {
-            !examine(&MachineFacts { open_files: Some(limit), ..MachineFacts::default() }, accounts).is_empty()
+            !examine(&MachineFacts { open_files: Some(limit), ..MachineFacts::default() }, accounts)
+                .is_empty()
         };
         assert!(!few(1_024, 240) && few(1_024, 241) && few(64, 1));
     }

@@ -64,9 +64,10 @@ fn waits(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     // One that is away says so by itself.
     let away = snapshot.agents.values().any(|agent| agent.state == AgentState::Unavailable);
     let now = snapshot.now;
-    let turns = snapshot.turns.iter().filter(|turn| {
-        !away && turn.asked.is_none() && now.monotonic - turn.since.0 > UNATTENDED
-    });
+    let turns = snapshot
+        .turns
+        .iter()
+        .filter(|turn| !away && turn.asked.is_none() && now.monotonic - turn.since.0 > UNATTENDED);
     let turns = turns.map(|turn| (&turn.account, &turn.conversation, turn.since.1));
     let messages = snapshot.unclaimed.iter().filter(|row| now.wall.since(row.received_at) > UNATTENDED);
     let messages = messages.map(|row| (&row.account, &row.conversation, row.received_at));

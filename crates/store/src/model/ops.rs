@@ -65,9 +65,7 @@ impl State {
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
-            | Op::Remember { .. } => {
-                Err(Stop::Refused("this operation belongs to no account"))
-            }
+            | Op::Remember { .. } => Err(Stop::Refused("this operation belongs to no account")),
             Op::Receive { message } => self.receive(lease, at, message),
             Op::SetCursor { kind, value } => {
                 let cursors = &mut self.account(lease)?.cursors;

@@ -123,9 +123,7 @@ impl Scope<'_> {
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
-            | Op::Remember { .. } => {
-                Err(Stop::Refused("this operation belongs to no account".to_owned()))
-            }
+            | Op::Remember { .. } => Err(Stop::Refused("this operation belongs to no account".to_owned())),
             Op::Receive { message } => self.receive(message),
             Op::SetCursor { kind, value } => self.set_cursor(kind, value),
             Op::Judge { inbox, verdict } => self.judge(*inbox, *verdict),

@@ -9,8 +9,8 @@ use super::apply::Prepared;
 use super::read::{account_id, inbox_row, named, outbox_row, settled_state, time, turn_state};
 use super::statements as sql;
 use crate::listing::{
-    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, OutboxFilter, Page, ParkedTurn, Scope, SessionFilter,
-    SessionRow, SessionState, cut,
+    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, OutboxFilter, Page, ParkedTurn, Scope,
+    SessionFilter, SessionRow, SessionState, cut,
 };
 use crate::rows::{OutboxRow, OutboxState};
 

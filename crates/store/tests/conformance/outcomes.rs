@@ -64,9 +64,7 @@ async fn story(store: &dyn Store, name: &str, epoch: i64, lines: Vec<(Op, Outcom
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
-            | Op::Remember { .. } => {
-                Tx::global(at(1), [op])
-            }
+            | Op::Remember { .. } => Tx::global(at(1), [op]),
             _ => Tx::under(&lease(epoch), at(1), [op]),
         };
         let told = format!("{name}, line {number}: {tx:?}");
