@@ -190,6 +190,13 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Waits until it is ready; then SIGTERM, and the exit status.
+    #[must_use]
+    pub fn terminate_when_ready(mut self, limit: Duration) -> ExitStatus {
+        self.ready(limit);
+        self.terminate(limit)
+    }
+
     /// SIGTERM, and the exit status.
     #[must_use]
     pub fn terminate(mut self, limit: Duration) -> ExitStatus {

@@ -53,7 +53,7 @@ pub(super) async fn ask(
         let Some(ticket) = entered else { continue };
         attempt.count(true).await;
         let limit = settings.limits.turn_timeout;
-        record.asks(&name, limit);
+        record.asks(&name, agent.limit(limit));
         let answer = tokio::time::timeout(limit, ticket.ask(turn.clone())).await;
         record.waits();
         let Ok(Err(AgentError::Unavailable { reason, retry_after })) = answer else {
