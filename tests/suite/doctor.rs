@@ -188,6 +188,14 @@ fn the_doctors_exit_code_says_whether_anything_is_wrong_f101() {
     assert!(code == Some(0) && text.contains("nothing is wrong"), "{text}");
     assert!(text.contains("feishu:a0: ready for") && text.contains("identity verified"), "{text}");
     assert!(text.contains("token valid, fetched ") && text.contains(", expires in "), "{text}");
+    // Wherever an account is typed its channel may be left out, and numbers may have their prefix.
+    for list in ["outbox", "inbox", "session"] {
+        assert_eq!(settings.command(&[list, "list", "--account", "a0"]).0, Some(0), "{list}");
+        assert_eq!(settings.command(&[list, "list", "--account", "nobody"]).0, Some(64), "{list}");
+    }
+    let (code, text) = settings.command(&["outbox", "show", "out:33"]);
+    assert!(code == Some(64) && text.contains("404"), "{text}");
+    assert_eq!(settings.command(&["outbox", "show", "in:33"]).0, Some(64));
     simulator.set_fault(&apps[1].app_id, Fault::Hold, Times::UntilCleared).unwrap();
     process.until("it is not", 5 * SECOND, |p| p.get("/v1/doctor")["healthy"] == false);
     let (code, text) = settings.command(&["doctor"]);
