@@ -46,18 +46,30 @@ pub struct VirtualClock {
     wall_offset: AtomicI64,
     /// How long the machine slept, in milliseconds.
     slept: AtomicU64,
+    /// How far the monotonic clock has leapt, in milliseconds: no clock should.
+    leapt: AtomicU64,
 }
 
 impl VirtualClock {
     /// A clock that begins now.
     #[must_use]
     pub fn start() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now(), wall_offset: AtomicI64::new(0), slept: AtomicU64::new(0) })
+        Arc::new(Self {
+            origin: Instant::now(),
+            wall_offset: AtomicI64::new(0),
+            slept: AtomicU64::new(0),
+            leapt: AtomicU64::new(0),
+        })
     }
 
     /// Moves the wall clock by this many milliseconds, and nothing else (F-008, F-089).
     pub fn step(&self, millis: i64) {
         self.wall_offset.fetch_add(millis, Relaxed);
+    }
+
+    /// Moves the clock that nobody should be able to move.
+    pub fn leap(&self, span: Duration) {
+        self.leapt.fetch_add(moorline_core::millis(span), Relaxed);
     }
 
     /// What everybody else's clock says.
@@ -72,7 +84,7 @@ impl VirtualClock {
 
 impl Clock for VirtualClock {
     fn now(&self) -> Monotonic {
-        Monotonic::from_origin(self.origin.elapsed())
+        Monotonic::from_origin(self.origin.elapsed() + Duration::from_millis(self.leapt.load(Relaxed)))
     }
 
     fn wall(&self) -> Timestamp {

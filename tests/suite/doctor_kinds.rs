@@ -295,10 +295,9 @@ async fn worn_out_actors() -> Kinds {
     wear_out(&world, "runtime/accounts/feishu:a1/outbox").await;
     sleep(SECOND).await;
     let mut found = kinds(&world).await;
-    // Nobody is left who would say of a connection that it is gone; only its silence tells.
+    // Only a defect brings silence about, such as a clock that leaps although nobody can set it.
     let world = ready(Setup::default()).await;
-    wear_out(&world, "runtime/accounts").await;
-    sleep(6 * MINUTE).await;
+    world.clock.leap(6 * MINUTE);
     found.extend(kinds(&world).await);
     found
 }

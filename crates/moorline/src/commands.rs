@@ -346,6 +346,10 @@ fn moment(value: &Value) -> Option<Timestamp> {
     serde_json::from_value(value.clone()).ok()
 }
 
+fn now() -> Timestamp {
+    moorline_core::Clock::wall(&SystemClock::new())
+}
+
 fn age(value: &Value) -> Option<String> {
     let passed = moorline_core::Clock::wall(&SystemClock::new()).since(moment(value)?);
     Some(span(millis(passed)))

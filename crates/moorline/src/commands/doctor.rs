@@ -74,9 +74,10 @@ fn evidence(account: &Value) -> String {
         let token = &account["token"];
         line.push_str(&format!("; token {}", text(&token["state"])));
         if !token["fetched_at"].is_null() {
-            let expiry = match age(&token["expires_at"]).as_deref() {
-                Some("0 s") | None => format!("expires {}", until(&token["expires_at"])),
-                Some(age) => format!("expired {age} ago"),
+            let left = super::moment(&token["expires_at"]).map(|moment| moment > super::now());
+            let expiry = match left {
+                Some(false) => format!("expired {}", ago(&token["expires_at"])),
+                _ => format!("expires {}", until(&token["expires_at"])),
             };
             line.push_str(&format!(", fetched {}, {expiry}", ago(&token["fetched_at"])));
         }
