@@ -232,6 +232,8 @@ impl Handle {
                 unclaimed.extend(self.longest_unclaimed(id).await?);
             }
         }
+        let parked_turns = self.store.listing().parked(PARKED_EXAMINED).await?;
+        let machine = self.machine.look().await;
         let now = self.moment();
         let snapshot = Snapshot {
             waiting: &waiting,
@@ -244,9 +246,9 @@ impl Handle {
             verdicts: &self.board.verdicts(),
             turns: &self.board.running().snapshot(),
             unclaimed: &unclaimed,
-            parked_turns: &self.store.listing().parked(PARKED_EXAMINED).await?,
+            parked_turns: &parked_turns,
             actors: &self.tree.snapshot(),
-            machine: &self.machine.look().await,
+            machine: &machine,
             alerts: &self.board.alerts(),
         };
         let findings = doctor::examine(&snapshot);

@@ -384,6 +384,10 @@ impl Listing for Fake {
         self.listed(format!("{filter:?} {page:?}"), ours())
     }
 
+    fn parked(&self, _: u32) -> BoxFuture<'static, Result<Vec<moorline_runtime::ParkedTurn>, StoreError>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
         self.listed.lock().push(format!("{traced:?}"));
         let is_it = [Traced::Name("om_7".to_owned()), Traced::Inbox(InboxId::new(7))].contains(traced);
