@@ -96,6 +96,10 @@ impl Store for Lagging {
         self.late(self.inner.answer(key))
     }
 
+    fn remembered(&self, name: &str) -> Read<Option<String>> {
+        self.late(self.inner.remembered(name))
+    }
+
     fn counts(&self) -> Read<BTreeMap<AccountId, Counts>> {
         self.inner.counts()
     }

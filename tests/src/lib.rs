@@ -8,6 +8,7 @@ pub mod http;
 pub mod lagging;
 pub mod logs;
 pub mod model;
+pub mod outside;
 pub mod process;
 pub mod sim;
 pub mod syncs;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -66,7 +67,10 @@ impl Settings {
                 app.app_id, app.app_secret
             );
         }
-        fs::write(directory.path().join("moorline.toml"), text).unwrap();
+        let file = directory.path().join("moorline.toml");
+        fs::write(&file, text).unwrap();
+        // It holds secrets.
+        fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
         Self { directory }
     }
 
@@ -197,6 +201,13 @@ impl Process {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until it is ready; then SIGTERM, and the exit status.
+    #[must_use]
+    pub fn terminate_when_ready(mut self, limit: Duration) -> ExitStatus {
+        self.ready(limit);
+        self.terminate(limit)
     }
 
     /// SIGTERM, and the exit status.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 
 use crate::lagging::Lagging;
 use crate::model::Model;
+use crate::outside::Outside;
 
 /// When virtual time begins on the wall clock.
 const EPOCH_MS: i64 = 1_795_176_000_000;
@@ -44,18 +46,35 @@ pub struct VirtualClock {
     wall_offset: AtomicI64,
     /// How long the machine slept, in milliseconds.
     slept: AtomicU64,
+    /// How far the monotonic clock has leapt, in milliseconds: no clock should.
+    leapt: AtomicU64,
 }
 
 impl VirtualClock {
     /// A clock that begins now.
     #[must_use]
     pub fn start() -> Arc<Self> {
-        Arc::new(Self { origin: Instant::now(), wall_offset: AtomicI64::new(0), slept: AtomicU64::new(0) })
+        Arc::new(Self {
+            origin: Instant::now(),
+            wall_offset: AtomicI64::new(0),
+            slept: AtomicU64::new(0),
+            leapt: AtomicU64::new(0),
+        })
     }
 
     /// Moves the wall clock by this many milliseconds, and nothing else (F-008, F-089).
     pub fn step(&self, millis: i64) {
         self.wall_offset.fetch_add(millis, Relaxed);
+    }
+
+    /// Moves the clock that nobody should be able to move.
+    pub fn leap(&self, span: Duration) {
+        self.leapt.fetch_add(moorline_core::millis(span), Relaxed);
+    }
+
+    /// What everybody else's clock says.
+    fn truth(&self) -> Timestamp {
+        Timestamp::from_millis(EPOCH_MS) + self.origin.elapsed() + self.slept()
     }
 
     fn slept(&self) -> Duration {
@@ -65,7 +84,7 @@ impl VirtualClock {
 
 impl Clock for VirtualClock {
     fn now(&self) -> Monotonic {
-        Monotonic::from_origin(self.origin.elapsed())
+        Monotonic::from_origin(self.origin.elapsed() + Duration::from_millis(self.leapt.load(Relaxed)))
     }
 
     fn wall(&self) -> Timestamp {
@@ -93,11 +112,21 @@ pub struct Setup {
     pub tables: &'static str,
     /// What answers at `http://agent.test`.
     pub model: Model,
+    /// The machine, and who takes alerts.
+    pub outside: Outside,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { accounts: 3, seed: 7, agent_delay: "0s", channel: "", tables: "", model: Model::default() }
+        Self {
+            accounts: 3,
+            seed: 7,
+            agent_delay: "0s",
+            channel: "",
+            tables: "",
+            model: Model::default(),
+            outside: Outside::default(),
+        }
     }
 }
 
@@ -258,6 +287,12 @@ impl World {
     #[must_use]
     pub fn model(&self) -> Model {
         self.setup.model.clone()
+    }
+
+    /// The machine, and who takes alerts.
+    #[must_use]
+    pub fn outside(&self) -> Outside {
+        self.setup.outside.clone()
     }
 
     /// The configuration in use.
@@ -453,6 +488,8 @@ fn options(
     let seed = setup.seed;
     let mut network = moorline_simulator::memory::network(simulator);
     network.http = setup.model.beside(network.http);
+    let truth = Arc::clone(clock);
+    network.http = setup.outside.beside(network.http, Rc::new(move || truth.truth()));
     Options {
         config: config.clone(),
         plans: plans(config),
@@ -464,6 +501,7 @@ fn options(
         seed: seed.wrapping_add(u64::from(boots)),
         version: "test",
         config_file: None,
+        machine: Arc::new(setup.outside.clone()),
         children: Vec::new(),
     }
 }

@@ -157,6 +157,10 @@ impl Store for Slow {
         self.inner.answer(key)
     }
 
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        self.inner.remembered(name)
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
     }
@@ -235,6 +239,7 @@ impl Rig {
             seed: 7,
             version: "test",
             config_file: None,
+            machine: Arc::new(()),
             children: Vec::new(),
         })
         .await

@@ -106,6 +106,25 @@ fn what_only_the_binary_finds_has_its_words_too_f079() {
                  nobody is admitted; list ids in groups, or choose another policy (ML0306)",
             ],
         ),
+        // An agent that is not there hides nothing of an account, nor does one account of another.
+        (
+            text("", "").replace("cli_", "app_").replace("agents.default.kind", "agents.other.kind"),
+            &[
+                "f:3:1: agents.default: missing; accounts that name no agent use it (ML0109)",
+                "f:5:10: channels.feishu.accounts.main.app_id: an App ID is `cli_` and 16 hexadecimal digits (ML0304)",
+            ],
+        ),
+        (
+            text(
+                "",
+                "liveness = 3\n[channels.feishu.accounts.twin]\napp_id = \"twin\"\napp_secret = { env = \"SECRET\" }",
+            ),
+            &[
+                "f:8:12: channels.feishu.accounts.main.liveness: expected a span of time over zero such as \"30s\", \
+                 \"250ms\" or \"1h30m\", got an integer (ML0105)",
+                "f:10:10: channels.feishu.accounts.twin.app_id: an App ID is `cli_` and 16 hexadecimal digits (ML0304)",
+            ],
+        ),
         // A password that is no UTF-8 once decoded is one that the transport would refuse.
         (
             text("network.proxy = \"http://u:%ff@h:1\"", ""),

@@ -152,7 +152,7 @@ fn what_cannot_be_sent_and_what_an_agent_never_answers_are_findings_f101_f047() 
         world.simulator.set_fault(world.app(0), missing, Times::UntilCleared).unwrap();
         world.say(0, "alice", "hello");
         tokio::time::sleep(5 * SECOND).await;
-        assert_eq!(kinds(&world).await, [FindingKind::SendsWait]);
+        assert_eq!(kinds(&world).await, [FindingKind::MissingScopes, FindingKind::SendsWait]);
         world.simulator.clear_faults(world.app(0)).unwrap();
         let row = world.store.outbox_heads(&world.id(0), 1).await.unwrap()[0].id;
         world.handle.retry_send(row).await.unwrap();
@@ -178,20 +178,36 @@ fn the_doctors_exit_code_says_whether_anything_is_wrong_f101() {
     let apps: Vec<_> = (0..2).map(|n| simulator.add_app(NewApp::named(format!("Bot {n}")))).collect();
     let server = Server::start(&simulator, moorline_simulator::server::Options::default()).unwrap();
     let settings = Settings::new(server.address(), &apps, "0s");
-    assert_eq!(settings.command(&["doctor"]).0, Some(69), "nothing runs yet");
+    let (code, text) = settings.command(&["doctor"]);
+    assert_eq!(code, Some(69), "nothing runs yet");
+    assert!(text.contains("moorline doctor --offline"), "{text}");
     let mut process = settings.start();
     process.ready(10 * SECOND);
     process.until("the doctor is content", 5 * SECOND, |p| p.get("/v1/doctor")["healthy"] == true);
     let (code, text) = settings.command(&["doctor"]);
     assert!(code == Some(0) && text.contains("nothing is wrong"), "{text}");
     assert!(text.contains("feishu:a0: ready for") && text.contains("identity verified"), "{text}");
+    assert!(text.contains("token valid, fetched ") && text.contains(", expires in "), "{text}");
+    // Wherever an account is typed its channel may be left out, and numbers may have their prefix.
+    for list in ["outbox", "inbox", "session"] {
+        assert_eq!(settings.command(&[list, "list", "--account", "a0"]).0, Some(0), "{list}");
+        assert_eq!(settings.command(&[list, "list", "--account", "nobody"]).0, Some(64), "{list}");
+    }
+    let (code, text) = settings.command(&["outbox", "show", "out:33"]);
+    assert!(code == Some(64) && text.contains("404"), "{text}");
+    assert_eq!(settings.command(&["outbox", "show", "in:33"]).0, Some(64));
     simulator.set_fault(&apps[1].app_id, Fault::Hold, Times::UntilCleared).unwrap();
     process.until("it is not", 5 * SECOND, |p| p.get("/v1/doctor")["healthy"] == false);
     let (code, text) = settings.command(&["doctor"]);
     assert_eq!(code, Some(1), "{text}");
-    for part in
-        ["error: feishu:a1 receives nothing", "since: ", "why: ", "do: ", "moorline account probe feishu:a1"]
-    {
+    for part in [
+        "error: feishu:a1 receives nothing",
+        "since: ",
+        "why: ",
+        "do: ",
+        "moorline account probe feishu:a1",
+        "more:  docs/doctor.md#not_ready",
+    ] {
         assert!(text.contains(part), "{part}: {text}");
     }
     let (code, json) = settings.command(&["--json", "doctor"]);

@@ -5,6 +5,7 @@
 
 mod admin;
 mod agents;
+mod alerts;
 mod attack;
 mod attack4;
 mod busy;
@@ -13,6 +14,7 @@ mod crash;
 mod deaf;
 mod delivery;
 mod doctor;
+mod doctor_kinds;
 mod durability;
 mod failure_modes;
 mod faults;

@@ -256,3 +256,19 @@ fn a_reload_of_one_account_of_a_thousand_touches_no_other_socket_g7() {
         assert_eq!(touched, [500]);
     });
 }
+
+/// A setting that was changed and changed back needed a restart, it was said, although it did not.
+#[test]
+fn what_is_changed_back_needs_no_restart_f075() {
+    in_virtual_time(async {
+        let mut world = World::start(Setup::default()).await;
+        world.settled().await;
+        let before = world.config().data_dir;
+        for _ in 0..2 {
+            let there = world.reload(|config| config.data_dir = "elsewhere".into()).await.unwrap();
+            assert_eq!(there.needs_restart, ["data_dir"], "for as long as it is so");
+        }
+        let back = world.reload(|config| config.data_dir = before).await.unwrap();
+        assert_eq!((back.needs_restart.len(), back.untouched), (0, 3));
+    });
+}

@@ -106,6 +106,7 @@ fn agent_name(reader: &mut Reader<'_>, said: &Said, agents: &Agents) -> Option<S
     if agents.names.contains(&name) {
         return Some(name);
     }
+    // Reported, and no reason not to look at the rest of the account.
     match said.own.get("agent") {
         Some(entry) => {
             let hint = hint(&name, agents.names.iter().map(String::as_str));
@@ -116,7 +117,7 @@ fn agent_name(reader: &mut Reader<'_>, said: &Said, agents: &Agents) -> Option<S
             reader.report(agents.span.as_ref(), &format!("agents.{}", agent::DEFAULT), &Fault::NoDefaultAgent)
         }
     }
-    None
+    Some(name)
 }
 
 fn access(said: &Entries) -> Option<Access> {

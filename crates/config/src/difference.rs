@@ -18,6 +18,8 @@ pub struct Difference {
     pub agents_changed: bool,
     /// Whether a limit under `[runtime]` is another one: it counts from now on.
     pub runtime_changed: bool,
+    /// Whether alerts go elsewhere or at other times: from now on.
+    pub alerts_changed: bool,
     /// The keys that a running process cannot apply, such as `admin.listen`: they wait for the next start.
     pub needs_restart: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl Difference {
             changed: changed.collect(),
             agents_changed: old.agents != new.agents,
             runtime_changed: old.runtime != new.runtime,
+            alerts_changed: old.alerts != new.alerts,
             needs_restart: needs_restart(old, new),
         }
     }
@@ -53,6 +56,14 @@ impl Difference {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// The settings that a running process cannot apply, as it has them, in the place of those of `config`: what is in use
+/// is what runs, so that a file that is changed back needs no restart.
+pub(crate) fn keep_running(config: Config, runs: &Config) -> Config {
+    let Config { data_dir, admin, log, network, runtime: _, alerts: _, agents: _, accounts: _ } =
+        runs.clone();
+    Config { data_dir, admin, log, network, ..config }
 }
 
 fn only_in(one: &Config, other: &Config) -> Vec<AccountId> {
@@ -71,7 +82,7 @@ fn change(old: &Account, new: &Account) -> Option<Change> {
 }
 
 fn needs_restart(old: &Config, new: &Config) -> Vec<String> {
-    let Config { data_dir, admin, log, network, runtime: _, agents: _, accounts: _ } = old;
+    let Config { data_dir, admin, log, network, runtime: _, alerts: _, agents: _, accounts: _ } = old;
     let Admin { listen, allow_remote } = admin;
     let Log { format, filter } = log;
     let Network { proxy, no_proxy, extra_roots } = network;

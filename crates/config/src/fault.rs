@@ -97,12 +97,15 @@ faults! {
     "ML0307" Warning ListIgnored { policy, word }
         "is ignored: {policy} is \"{word}\", and only \"allowlist\" asks for it",
 
+    "ML0308" Warning NoAccounts "there is no account: nothing will be received; add one, as in config/moorline.toml",
+
     "ML0401" Error Exposed { address }
         "{address} can be reached from other machines: listen on 127.0.0.1, or set allow_remote = true behind a proxy \
          that adds TLS",
     "ML0402" Error Proxy "expected http://host:port or http://user:password@host:port",
     "ML0403" Error RootsUnreadable { path, error } "cannot read the certificates {path}: {error}",
     "ML0404" Error RootsNotPem { path, error } "{path} does not hold PEM certificates: {error}",
+    "ML0405" Error Webhook "expected an http or https address, without user and password in front of the host",
     "ML0501" Error Unreachable { address, error }
         "{address} cannot be reached: {error}; a start is possible, and the account would go on trying",
 }

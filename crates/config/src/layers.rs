@@ -15,7 +15,7 @@ use crate::diagnosis::Problem;
 use crate::fault::Fault;
 use crate::nearest::hint;
 use crate::reader::{Reader, Table};
-use crate::resolved::{Admin, Log, LogFormat, Network, Runtime};
+use crate::resolved::{Admin, AlertBody, Alerts, Log, LogFormat, Network, Runtime};
 use crate::setting::{self, Section, Setting};
 use crate::source::Span;
 use crate::value::{Datum, from_text};
@@ -34,6 +34,7 @@ pub(crate) struct Globals {
     pub(crate) log: Log,
     pub(crate) network: Network,
     pub(crate) runtime: Runtime,
+    pub(crate) alerts: Alerts,
 }
 
 /// The layers on top of each other.
@@ -75,6 +76,16 @@ pub(crate) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Globals {
             shutdown_grace: layers.duration("runtime.shutdown_grace"),
             hold_limit: layers.duration("runtime.hold_limit"),
             retention: layers.duration("runtime.retention"),
+        },
+        alerts: Alerts {
+            webhook: layers.value("alerts.webhook").and_then(Datum::secret),
+            body: layers
+                .value("alerts.body")
+                .and_then(Datum::text)
+                .and_then(|word| AlertBody::from_word(&word))
+                .unwrap_or(AlertBody::Json),
+            after: layers.duration("alerts.after"),
+            warnings: layers.value("alerts.warnings").and_then(Datum::flag).unwrap_or_default(),
         },
     };
     let Admin { listen, allow_remote } = globals.admin;

@@ -32,10 +32,10 @@ mod tests;
 pub use diagnosis::{Diagnosis, Problem};
 pub use difference::{Change, Difference};
 pub use fault::{CODES, Severity};
-pub use load::{load, load_with_warnings};
+pub use load::{load, load_partly, load_with_warnings};
 pub use reference::reference;
 pub use resolved::{
-    AGENT_KINDS, Access, Account, Admin, Agent, AgentKind, Config, DirectPolicy, GroupPolicy, Log, LogFormat,
-    Network, Runtime,
+    AGENT_KINDS, Access, Account, Admin, Agent, AgentKind, AlertBody, Alerts, Config, DirectPolicy,
+    GroupPolicy, Log, LogFormat, Network, Runtime,
 };
 pub use source::{Position, Source};

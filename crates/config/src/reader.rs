@@ -130,19 +130,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The warnings, when nothing was wrong.
-    ///
-    /// # Errors
-    /// Everything that was, warnings included.
-    pub(crate) fn finish(mut self) -> Result<Diagnosis, Diagnosis> {
+    /// Whether anything is wrong so far.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
+    /// Everything that was found.
+    pub(crate) fn finish(mut self) -> Diagnosis {
         if let Some((span, key)) = self.literal.take()
             && let Some((mode, command)) = file::exposure(&self.source.path)
         {
             self.report(Some(&span), &key, &Fault::FileExposed { mode, command });
         }
-        let failed = self.problems.iter().any(|problem| problem.severity == Severity::Error);
-        let diagnosis = Diagnosis::of(self.problems);
-        if failed { Err(diagnosis) } else { Ok(diagnosis) }
+        Diagnosis::of(self.problems)
     }
 
     fn as_table<'t>(&mut self, path: String, value: &'t Spanned<DeValue<'t>>) -> Option<Table<'t>> {
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
                     .collect();
                 files.into_iter().collect::<Option<_>>().map(Datum::Files)
             }
-            (Kind::Secret | Kind::Proxy, DeValue::Table(place)) => {
+            (Kind::Secret | Kind::Proxy | Kind::Webhook, DeValue::Table(place)) => {
                 self.secret(kind, path, value.span(), place)
             }
             (_, other) => {
@@ -287,7 +287,8 @@ impl Entries {
 /// Whether a value that is written in the file is one that others must not read. A proxy's address is none while it
 /// names nobody.
 fn is_secret(kind: Kind, value: &DeValue<'_>) -> bool {
-    kind == Kind::Secret || kind == Kind::Proxy && value.as_str().is_some_and(|text| text.contains('@'))
+    matches!(kind, Kind::Secret | Kind::Webhook)
+        || kind == Kind::Proxy && value.as_str().is_some_and(|text| text.contains('@'))
 }
 
 /// `path.key`, with quotes around a key that TOML wants them for.

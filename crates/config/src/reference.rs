@@ -140,6 +140,7 @@ fn example(setting: &Setting, owner: &str) -> String {
         Kind::Integer => "1".to_owned(),
         Kind::Address => "\"127.0.0.1:7117\"".to_owned(),
         Kind::Word(words) => words.first().map(|word| format!("\"{word}\"")).unwrap_or_default(),
+        Kind::Webhook => "{ env = \"MOORLINE_WEBHOOK\" }".to_owned(),
         Kind::Proxy => "{ env = \"MOORLINE_PROXY\" }".to_owned(),
         Kind::List | Kind::Certificates => "[]".to_owned(),
         Kind::Command => "[\"/bin/cat\"]".to_owned(),

@@ -47,6 +47,8 @@ pub struct Config {
     pub network: Network,
     /// Limits of the runtime.
     pub runtime: Runtime,
+    /// Who is told of lasting trouble.
+    pub alerts: Alerts,
     /// Agents by name.
     pub agents: BTreeMap<String, Agent>,
     /// Accounts in the order of their ids.
@@ -95,6 +97,19 @@ pub struct Runtime {
     pub hold_limit: Duration,
     /// How long what is over is kept in the store; never shorter than [`moorline_core::DEDUPE_WINDOW`].
     pub retention: Duration,
+}
+
+/// Who is told of lasting trouble, and when (F-103).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alerts {
+    /// Where it is posted to; `None` for nowhere but the log. A secret, because such addresses hold tokens.
+    pub webhook: Option<Secret>,
+    /// How it is written.
+    pub body: AlertBody,
+    /// How long a trouble lasts before it is told of.
+    pub after: Duration,
+    /// Whether warnings are told of too.
+    pub warnings: bool,
 }
 
 /// One agent.
@@ -182,6 +197,16 @@ word! {
 }
 
 word! {
+    /// How an alert is written.
+    AlertBody {
+        /// An object with a `text` and the findings.
+        Json = "json",
+        /// A text message, as Feishu's custom bots take it.
+        Feishu = "feishu",
+    }
+}
+
+word! {
     /// Which direct messages are answered.
     DirectPolicy {
         /// All.
@@ -219,6 +244,12 @@ impl AgentKind {
 }
 
 impl Config {
+    /// This configuration, applied to a process that runs with `running`: what waits for the next start is as it was.
+    #[must_use]
+    pub fn applied_to(self, running: &Self) -> Self {
+        crate::difference::keep_running(self, running)
+    }
+
     /// The account of this id.
     pub fn account(&self, id: &AccountId) -> Option<&Account> {
         self.accounts.iter().find(|account| account.id == *id)

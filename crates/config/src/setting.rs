@@ -3,7 +3,7 @@
 use moorline_core::{DEDUPE_WINDOW, Field, FieldKind};
 
 use crate::nearest::list;
-use crate::resolved::{AGENT_KINDS, DirectPolicy, GroupPolicy, LogFormat};
+use crate::resolved::{AGENT_KINDS, AlertBody, DirectPolicy, GroupPolicy, LogFormat};
 use crate::value::{Datum, from_text};
 
 /// One setting.
@@ -44,6 +44,8 @@ pub(crate) enum Section {
     Network,
     /// `[runtime]`
     Runtime,
+    /// `[alerts]`
+    Alerts,
     /// `[agents.<name>]`, whatever its kind.
     Agent,
     /// The same, of an agent of kind `echo`.
@@ -69,6 +71,8 @@ pub(crate) enum Kind {
     Secret,
     /// As [`Kind::Secret`]: the address of an HTTP proxy, which may hold a password.
     Proxy,
+    /// As [`Kind::Secret`]: an `http` or `https` address whose path or query may hold a token.
+    Webhook,
     /// `http` or `https`, without credentials, query and fragment.
     Url,
     /// A span of time that may be zero.
@@ -205,6 +209,38 @@ pub(crate) const SETTINGS: &[Setting] = &[
         Some("30d"),
         Class::Live,
         "How long what is over is kept: messages answered or dropped, replies sent or given up, transcripts. At least \"7d\".",
+    ),
+    setting(
+        Section::Alerts,
+        "webhook",
+        Kind::Webhook,
+        None,
+        Class::Live,
+        "Where alerts are posted to, and that all is well again; a secret. Without it they are only logged.",
+    ),
+    setting(
+        Section::Alerts,
+        "body",
+        Kind::Word(AlertBody::WORDS),
+        Some("json"),
+        Class::Live,
+        "How they are written: as JSON with a `text`, or as Feishu's custom bots want it.",
+    ),
+    setting(
+        Section::Alerts,
+        "after",
+        Kind::Delay,
+        Some("3m"),
+        Class::Live,
+        "How long a trouble has to last before it is told of. Whatever needs an operator is told of at once.",
+    ),
+    setting(
+        Section::Alerts,
+        "warnings",
+        Kind::Bool,
+        Some("false"),
+        Class::Live,
+        "Whether findings that are warnings are told of too.",
     ),
     needed(Section::Agent, "kind", Kind::Word(AGENT_KINDS), "What answers."),
     setting(
@@ -375,12 +411,13 @@ impl Class {
 
 impl Section {
     /// The tables that can be overridden by environment variables, with their names in the file.
-    pub(crate) const GLOBAL: [(Self, &'static str); 5] = [
+    pub(crate) const GLOBAL: [(Self, &'static str); 6] = [
         (Self::Root, ""),
         (Self::Admin, "admin"),
         (Self::Log, "log"),
         (Self::Network, "network"),
         (Self::Runtime, "runtime"),
+        (Self::Alerts, "alerts"),
     ];
 }
 
@@ -389,7 +426,9 @@ impl Kind {
     pub(crate) fn expected(self) -> String {
         match self {
             Self::Text => "a string that is not empty".to_owned(),
-            Self::Secret | Self::Proxy => "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned(),
+            Self::Secret | Self::Proxy | Self::Webhook => {
+                "a string, { env = \"NAME\" } or { file = \"path\" }".to_owned()
+            }
             Self::Url => "an http or https address without credentials, query and fragment".to_owned(),
             Self::Delay => "a span of time such as \"30s\", \"250ms\" or \"1h30m\"".to_owned(),
             Self::Retention => {

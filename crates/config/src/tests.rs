@@ -374,6 +374,7 @@ fn the_reference_is_complete_and_valid() {
         ("TELEGRAM_BOT_TOKEN", "x"),
         ("OPENAI_API_KEY", "x"),
         ("MOORLINE_PROXY", "http://proxy.test:3128"),
+        ("MOORLINE_WEBHOOK", "https://hooks.test/x"),
     ];
     let config = valid(&page, &variables);
     let uncommented: String = page

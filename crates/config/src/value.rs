@@ -77,9 +77,10 @@ pub(crate) fn from_text(kind: Kind, text: &str) -> Result<Datum, Fault> {
     let value = match kind {
         Kind::Text => Some(text).filter(|text| !text.is_empty()).map(|text| Value::Text(text.to_owned())),
         Kind::Url if is_base_url(text) => Some(Value::Text(text.to_owned())),
-        Kind::Secret | Kind::Proxy if text.is_empty() => return Err(Fault::SecretEmpty),
+        Kind::Secret | Kind::Proxy | Kind::Webhook if text.is_empty() => return Err(Fault::SecretEmpty),
         Kind::Proxy if !is_proxy(text) => return Err(Fault::Proxy),
-        Kind::Secret | Kind::Proxy => Some(Value::Secret(Secret::new(text))),
+        Kind::Webhook if !is_webhook(text) => return Err(Fault::Webhook),
+        Kind::Secret | Kind::Proxy | Kind::Webhook => Some(Value::Secret(Secret::new(text))),
         Kind::Delay => span::parse(text).map(Value::Duration),
         Kind::Duration => span::parse(text).filter(|span| *span > Duration::ZERO).map(Value::Duration),
         Kind::Retention => span::parse(text).filter(|span| *span >= DEDUPE_WINDOW).map(Value::Duration),
@@ -141,6 +142,15 @@ fn is_base_url(text: &str) -> bool {
             && url.password().is_none()
             && url.query().is_none()
             && url.fragment().is_none()
+    })
+}
+
+fn is_webhook(text: &str) -> bool {
+    Url::parse(text).is_ok_and(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
     })
 }
 

@@ -57,6 +57,12 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// From a date as HTTP writes it (RFC 9110 §5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        let moment = jiff::fmt::rfc2822::parse(text).ok()?;
+        Some(Self(moment.timestamp().as_millisecond()))
+    }
+
     /// Milliseconds since the Unix epoch.
     pub const fn as_millis(self) -> i64 {
         self.0
@@ -156,6 +162,13 @@ mod tests {
     #[test]
     fn a_timestamp_no_calendar_can_hold_is_still_shown() {
         assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), format!("{}ms", i64::MAX));
+    }
+
+    #[test]
+    fn a_date_of_http_is_read() {
+        let read = |text| Timestamp::from_http_date(text).map(Timestamp::as_millis);
+        assert_eq!(read("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777_000));
+        assert_eq!([read(""), read("soon"), read("2026-11-20T12:00:00Z")], [None; 3]);
     }
 
     #[test]

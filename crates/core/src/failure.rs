@@ -91,12 +91,22 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// Whether the call may have taken effect.
     pub effect: Effect,
+    /// With [`FailureClass::Permission`]: the permissions any of which would have been enough, as the platform named
+    /// them; empty where it did not.
+    pub lacks: Vec<String>,
 }
 
 impl Failure {
     /// A failure that certainly had no effect.
     pub fn new(class: FailureClass, message: impl Into<String>) -> Self {
-        Self { class, code: None, message: message.into(), retry_after: None, effect: Effect::None }
+        Self {
+            class,
+            code: None,
+            message: message.into(),
+            retry_after: None,
+            effect: Effect::None,
+            lacks: Vec::new(),
+        }
     }
 
     /// A failure that passes by itself.
@@ -115,6 +125,13 @@ impl Failure {
     #[must_use]
     pub fn with_retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
+        self
+    }
+
+    /// The same failure with the permissions that are missing.
+    #[must_use]
+    pub fn with_lacks(mut self, lacks: Vec<String>) -> Self {
+        self.lacks = lacks;
         self
     }
 

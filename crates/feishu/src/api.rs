@@ -12,6 +12,7 @@ use url::Url;
 
 use crate::class::{Judge, Refusal};
 use crate::quote::quote;
+use crate::scope;
 
 /// What is taken of any answer, so that a small limit for files does not hide the refusal that explains everything.
 const REFUSAL_BYTES: usize = 16 << 10;
@@ -123,7 +124,10 @@ impl Call<'_> {
         let said = quote(msg, self.secrets.iter().copied());
         let log_id = self.log_id(response, body);
         let message = format!("{}: refused with status {}: {said}{log_id}", self.phase, response.status);
-        let failure = Failure::new(meaning.class, message).with_code(code).with_retry_after(wait);
+        let mut failure = Failure::new(meaning.class, message).with_code(code).with_retry_after(wait);
+        if meaning.class == FailureClass::Permission {
+            failure = failure.with_lacks(scope::missing(msg, body));
+        }
         match meaning.effect {
             Effect::None => failure,
             Effect::Unknown => failure.with_unknown_effect(),

@@ -32,6 +32,7 @@ mod plan;
 mod quote;
 mod reaction;
 mod resource;
+mod scope;
 mod sender;
 mod token;
 

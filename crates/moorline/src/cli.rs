@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use moorline_core::AccountId;
 
 /// Keeps chat-bot accounts connected for months, loses no message, and answers each one once.
 #[derive(Debug, Parser)]
@@ -43,7 +42,7 @@ pub enum Command {
     /// Show every account and the evidence that it lives; exit code 1 when one is not ready.
     Status,
     /// Say what is wrong and what to do about it; exit code 1 when anything is.
-    Doctor,
+    Doctor(Doctor),
     /// Show every actor: state, generation, restarts, last exit.
     Tree,
     /// Show or control accounts.
@@ -107,7 +106,14 @@ pub struct Watch {
     pub messages: bool,
     /// Of the accounts, this one only; what concerns the whole process is shown all the same.
     #[arg(long)]
-    pub account: Option<AccountId>,
+    pub account: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Ask no process: look at the configuration and at what is in the data directory, and change nothing.
+    #[arg(long)]
+    pub offline: bool,
 }
 
 #[derive(Debug, Args)]
@@ -146,8 +152,8 @@ pub enum Account {
     Probe { account: String },
     /// Delete every row of an account that is not configured any more.
     DiscardRows {
-        /// The account with its channel, as `moorline status` shows it.
-        account: AccountId,
+        /// The account; its channel may be left out.
+        account: String,
     },
 }
 
@@ -168,9 +174,9 @@ pub struct Send {
 pub enum Session {
     /// Show sessions, the one that received a message last first.
     List {
-        /// Those of this account.
+        /// Those of this account; its channel may be left out.
         #[arg(long)]
-        account: Option<AccountId>,
+        account: Option<String>,
         /// Those in this state.
         #[arg(long)]
         state: Option<SessionState>,
@@ -211,7 +217,8 @@ pub enum Inbox {
     },
     /// Show one received message.
     Show {
-        /// Its number in the list.
+        /// Its number in the list; `in:7` is the same as `7`.
+        #[arg(value_parser = received)]
         id: u64,
     },
 }
@@ -230,17 +237,20 @@ pub enum Outbox {
     },
     /// Show one message of ours.
     Show {
-        /// Its number in the list.
+        /// Its number in the list; `out:7` is the same as `7`.
+        #[arg(value_parser = ours)]
         id: u64,
     },
     /// Send a message now: a dead letter, or one that waits.
     Retry {
-        /// Its number in the list.
+        /// Its number in the list; `out:7` is the same as `7`.
+        #[arg(value_parser = ours)]
         id: u64,
     },
     /// Give a message up for good.
     Discard {
-        /// Its number in the list.
+        /// Its number in the list; `out:7` is the same as `7`.
+        #[arg(value_parser = ours)]
         id: u64,
     },
 }
@@ -248,9 +258,9 @@ pub enum Outbox {
 /// Whose messages.
 #[derive(Debug, Args)]
 pub struct Scope {
-    /// Those of this account.
+    /// Those of this account; its channel may be left out.
     #[arg(long)]
-    pub account: Option<AccountId>,
+    pub account: Option<String>,
     /// Those of this conversation of the account.
     #[arg(long, requires = "account")]
     pub conversation: Option<String>,
@@ -292,4 +302,19 @@ pub enum OutboxState {
     Sent,
     Dead,
     Discarded,
+}
+
+/// The number of a received message, as it is listed or as a trace names it.
+fn received(typed: &str) -> Result<u64, String> {
+    number(typed, "in:")
+}
+
+/// The number of a message of ours.
+fn ours(typed: &str) -> Result<u64, String> {
+    number(typed, "out:")
+}
+
+fn number(typed: &str, prefix: &str) -> Result<u64, String> {
+    let digits = typed.strip_prefix(prefix).unwrap_or(typed);
+    digits.parse().map_err(|_| format!("expected a number such as `7` or `{prefix}7`"))
 }

@@ -7,7 +7,7 @@ pub mod repair;
 pub mod trace;
 mod watch;
 
-pub use doctor::doctor;
+pub use doctor::{doctor, offline};
 pub use watch::watch;
 
 use anyhow::Result;
@@ -107,7 +107,10 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
             return Ok(Code::Ok);
         }
         Account::Show { account } => return show(&client, account, as_json).await,
-        Account::DiscardRows { account } => return repair::discard_rows(&client, account, as_json).await,
+        Account::DiscardRows { account } => {
+            let id = account_id(&client, account).await?;
+            return repair::discard_rows(&client, &id, as_json).await;
+        }
         Account::Start { account } => ("start", account),
         Account::Stop { account } => ("stop", account),
         Account::Restart { account } => ("restart", account),
@@ -130,8 +133,11 @@ async fn account_id(client: &Client, typed: &str) -> Result<String> {
         typed.parse::<moorline_core::AccountId>().map_err(misspelt)?;
         return Ok(typed.to_owned());
     }
-    let accounts = client.expect(Method::GET, "/v1/accounts", None).await?;
-    let ids = accounts["accounts"].as_array().into_iter().flatten().map(|account| text(&account["id"]));
+    let status = client.expect(Method::GET, "/v1/status", None).await?;
+    // Those that are not configured any more have rows to be looked at.
+    let all =
+        ["accounts", "orphaned"].into_iter().flat_map(|list| status[list].as_array().into_iter().flatten());
+    let ids = all.map(|account| text(&account["id"]));
     let mut named: Vec<String> =
         ids.filter(|id| id.split_once(':').is_some_and(|(_, name)| name == typed)).collect();
     match (named.pop(), named.is_empty()) {
@@ -320,6 +326,10 @@ fn reasons(reasons: &Value) -> String {
 
 fn moment(value: &Value) -> Option<Timestamp> {
     serde_json::from_value(value.clone()).ok()
+}
+
+fn now() -> Timestamp {
+    moorline_core::Clock::wall(&SystemClock::new())
 }
 
 fn age(value: &Value) -> Option<String> {

@@ -90,6 +90,9 @@ fn platform_address(settings: &Settings) -> Result<SocketAddr> {
 fn welcome(settings: &Settings, platform: SocketAddr) -> Result<()> {
     let program = std::env::args().next().unwrap_or_else(|| "moorline".to_owned());
     let dir = settings.config.data_dir.display();
+    // Only what is not the demo's own place has to be said.
+    let own = settings.config.data_dir == Path::new(say::DATA_DIR);
+    let also = if own { String::new() } else { format!(" --data-dir {dir}") };
     let admin = settings.config.admin.listen;
     output::line(&format!(
         "\
@@ -98,7 +101,7 @@ Moorline demo: three bots on a simulated Feishu at {platform}.
 The log below is the real runtime's; [demo] says what is being done to it. In another terminal, try:
 
   write to a bot, see its reply
-      {program} demo say main \"hello\"
+      {program}{also} demo say main \"hello\"
   every account, and the evidence that it lives
       {program} --data-dir {dir} status
   every actor: generation, restarts, last exit

@@ -15,6 +15,7 @@ mod completions;
 mod demo;
 mod exit;
 mod log;
+mod machine;
 mod output;
 mod replace;
 mod retry;
@@ -71,7 +72,8 @@ fn carry_out(cli: &Cli) -> Result<Code> {
             Some(DemoAction::Say { account, text }) => talk(demo::say(place, account, text, json)),
         },
         Command::Status => talk(commands::status(place, json)),
-        Command::Doctor => talk(commands::doctor(place, json)),
+        Command::Doctor(doctor) if doctor.offline => commands::offline(place, json),
+        Command::Doctor(_) => talk(commands::doctor(place, json)),
         Command::Tree => talk(commands::tree(place, json)),
         Command::Account(action) => talk(commands::account(place, action, json)),
         Command::Send(send) => talk(commands::send(place, send, json)),

@@ -18,6 +18,7 @@ use crate::cli::Place;
 use crate::client::data_dir;
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failed, at_latest, code_of};
+use crate::machine::ThisMachine;
 use crate::replace::{Birth, Heir};
 use crate::run_file::{Phase, RunFile};
 use crate::settings::Settings;
@@ -175,6 +176,7 @@ impl Daemon {
         let reason = system.block_on(async {
             let grace = config.runtime.shutdown_grace;
             let accounts = config.accounts.len();
+            let machine = ThisMachine::new(directory.path(), config_file.as_ref().map(|file| &*file.path));
             let transport = Transport::new(network_options(&config.network)?)?;
             let runtime = Runtime::start(Options {
                 config,
@@ -187,6 +189,7 @@ impl Daemon {
                 seed,
                 version: env!("CARGO_PKG_VERSION"),
                 config_file,
+                machine: Arc::new(machine),
                 children,
             })
             .await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use moorline_channel::Plan;
-use moorline_config::{AGENT_KINDS, Config, Diagnosis, Problem, Source, load_with_warnings};
+use moorline_config::{AGENT_KINDS, Config, Diagnosis, Problem, Source, load_partly};
 use moorline_core::AccountId;
 use moorline_transport::Proxy;
 use rustls::RootCertStore;
@@ -59,12 +59,14 @@ impl Settings {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        let (config, mut warnings) =
-            load_with_warnings(source, &environment, &channels::schemas(), AGENT_KINDS)?;
+        let (config, mut warnings) = load_partly(source, &environment, &channels::schemas(), AGENT_KINDS)?;
         // What only those can judge who will build from it. All of it is looked at, to find everything.
         let problems = unusable(&config, source, &environment);
-        match channels::plans(&config, source) {
-            Ok(plans) if problems.is_empty() => Ok(Self { config, plans, warnings }),
+        let plans = channels::plans(&config, source);
+        match plans {
+            Ok(plans) if problems.is_empty() && !warnings.has_errors() => {
+                Ok(Self { config, plans, warnings })
+            }
             plans => {
                 warnings.0.extend(plans.err().unwrap_or_default().0);
                 warnings.0.extend(problems);

@@ -144,6 +144,16 @@ impl Backend {
         None
     }
 
+    /// How long a call may take: its own limit, if it has a shorter one than turns have.
+    pub(crate) fn limit(&self, turn_timeout: Duration) -> Duration {
+        match &self.kind {
+            AgentKind::Echo { .. } => turn_timeout,
+            AgentKind::OpenAi { timeout, .. } | AgentKind::Command { timeout, .. } => {
+                turn_timeout.min(*timeout)
+            }
+        }
+    }
+
     /// Whether it is known not to take calls: whoever asks now waits, or is a probe.
     pub(crate) fn is_away(&self) -> bool {
         self.gate.borrow().is_closed()

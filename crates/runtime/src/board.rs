@@ -8,21 +8,27 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
 use moorline_config::Access;
 use moorline_core::{
-    AccountId, AccountState, BlockReason, Cause, ChatId, Evidence, Generation, Identity, IdentityState,
-    Timestamp, UserId,
+    AccountId, AccountState, BlockReason, Cause, ChatId, Evidence, Failure, FailureClass, Generation,
+    Identity, IdentityState, Monotonic, Timestamp, UserId,
 };
 use moorline_store::Verdict;
 use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::alerts::AlertStatus;
 use crate::events::{Events, Seen, Sort, Subscription, What};
 use crate::measures::Measures;
 use crate::pulse::Pulses;
 use crate::verdicts::Verdicts;
+
+mod turns;
+
+pub(crate) use turns::{RunningTurn, RunningTurns, TurnRecord};
 
 /// Shared by all actors and readers; cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -36,6 +42,8 @@ pub struct Board {
     events: Events,
     measures: Arc<Measures>,
     pulses: Pulses,
+    running: RunningTurns,
+    alerts: Arc<RwLock<AlertStatus>>,
 }
 
 /// An agent's own part of the board. One that a reload has replaced goes on writing, where nobody reads.
@@ -101,6 +109,42 @@ pub struct AccountStatus {
     pub evidence: Evidence,
     /// Frames and answers that could not be read since the process started.
     pub skipped: u64,
+    /// What only the doctor looks at.
+    #[serde(skip)]
+    pub symptoms: Symptoms,
+}
+
+/// What is remembered of an account for the doctor alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Symptoms {
+    /// When the last frame was received, on the clock that nobody sets: a step of the wall clock is no silence.
+    pub heard: Option<Monotonic>,
+    /// What time it is on the platform.
+    pub platform: Option<PlatformTime>,
+    /// What the platform does not let us do for want of a permission, by what we wanted, since it last let us.
+    pub denied: BTreeMap<&'static str, Denied>,
+}
+
+/// What time it was on the platform at a moment of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PlatformTime {
+    /// By the platform's clock.
+    pub there: Timestamp,
+    /// By the clock of ours that nobody sets and that goes on while the machine sleeps.
+    pub here: Monotonic,
+    /// It may have been off by so much: the time the answer took, and the second that the platform rounds to.
+    pub within: Duration,
+}
+
+/// A call that was refused for want of a permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// Since when.
+    pub since: Timestamp,
+    /// The failure, in words.
+    pub why: String,
+    /// The permissions any of which would do, where the platform named them.
+    pub lacks: Vec<String>,
 }
 
 /// What is known of an account's access token. The token itself is nowhere but in its actor.
@@ -116,6 +160,10 @@ pub struct TokenStatus {
     pub next_attempt_at: Option<Timestamp>,
     /// Why the last fetch failed.
     pub last_error: Option<String>,
+    /// When the token that there is, or was, came.
+    pub fetched_at: Option<Timestamp>,
+    /// When it is of no use any more.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Whether there is an access token.
@@ -184,6 +232,7 @@ impl Board {
             token: None,
             evidence: Evidence::default(),
             skipped: 0,
+            symptoms: Symptoms::default(),
         };
         let mut accounts = self.accounts.write();
         if let Entry::Vacant(free) = accounts.entry(id.clone()) {
@@ -337,9 +386,37 @@ impl Board {
         self.turns.fetch_add(1, Ordering::Relaxed);
         TurnGuard(Arc::clone(&self.turns))
     }
+
+    /// Every running turn with what it is doing.
+    pub(crate) fn running(&self) -> &RunningTurns {
+        &self.running
+    }
+
+    /// How alerts get to whom they are for.
+    pub(crate) fn alerts(&self) -> AlertStatus {
+        self.alerts.read().clone()
+    }
+
+    /// Changes that.
+    pub(crate) fn set_alerts(&self, status: AlertStatus) {
+        *self.alerts.write() = status;
+    }
 }
 
 impl AccountStatus {
+    /// Records what became of a call: whether the platform lets us do this.
+    pub(crate) fn called(&mut self, what: &'static str, failed: Option<&Failure>, now: Timestamp) {
+        match failed {
+            None => drop(self.symptoms.denied.remove(what)),
+            Some(failure) if failure.class == FailureClass::Permission => {
+                let since = self.symptoms.denied.get(what).map_or(now, |denied| denied.since);
+                let denied = Denied { since, why: failure.to_string(), lacks: failure.lacks.clone() };
+                self.symptoms.denied.insert(what, denied);
+            }
+            Some(_) => {}
+        }
+    }
+
     /// Records a change of state.
     pub(crate) fn enter(&mut self, state: AccountState, now: Timestamp) {
         if self.state != state {
@@ -362,7 +439,15 @@ impl AccountStatus {
 impl TokenStatus {
     /// What is known before anybody has asked for a token.
     pub(crate) fn unused(now: Timestamp) -> Self {
-        Self { state: TokenState::Unused, since: now, attempt: 0, next_attempt_at: None, last_error: None }
+        Self {
+            state: TokenState::Unused,
+            since: now,
+            attempt: 0,
+            next_attempt_at: None,
+            last_error: None,
+            fetched_at: None,
+            expires_at: None,
+        }
     }
 
     /// Records what there is now.

@@ -5,19 +5,26 @@
 
 mod account;
 mod finding;
+mod machine;
+mod offline;
+mod outbox;
+mod turns;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use moorline_core::{AccountId, Timestamp};
-use moorline_store::OutboxRow;
+use moorline_core::{AccountId, AccountState, Monotonic, Timestamp};
+use moorline_store::{InboxRow, OutboxRow, ParkedTurn};
+use moorline_supervision::{Node, NodeState};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use finding::{Finding, FindingKind, Severity};
+pub use offline::{Offline, OfflineReport, OfflineRun, examine_offline};
 
-use crate::board::{AgentState, AgentStatus};
+use crate::alerts::AlertStatus;
+use crate::board::{AgentState, AgentStatus, RunningTurn};
 use crate::handle::{AccountView, Orphan, StoreStatus};
+use crate::machine::MachineFacts;
 use crate::reload::ConfigStatus;
 use crate::verdicts::Verdicts;
 
@@ -34,15 +41,12 @@ pub struct Report {
     pub accounts: Vec<AccountView>,
 }
 
-/// A send that is tried again and again for longer than this is worth a finding.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// Turns in a row without an answer that are no accident any more.
 const UNANSWERED: u32 = 3;
 
 /// What the doctor looks at.
 pub(crate) struct Snapshot<'a> {
-    pub(crate) now: Timestamp,
+    pub(crate) now: Now,
     pub(crate) store: &'a StoreStatus,
     pub(crate) config: &'a ConfigStatus,
     pub(crate) agents: &'a BTreeMap<String, AgentStatus>,
@@ -51,6 +55,24 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) waiting: &'a [OutboxRow],
     pub(crate) accounts: &'a [AccountView],
     pub(crate) verdicts: &'a BTreeMap<AccountId, Verdicts>,
+    pub(crate) turns: &'a [RunningTurn],
+    /// Of each account that is ready, the message that has waited longest for a turn.
+    pub(crate) unclaimed: &'a [InboxRow],
+    pub(crate) parked_turns: &'a [ParkedTurn],
+    pub(crate) actors: &'a [Node],
+    pub(crate) machine: &'a MachineFacts,
+    pub(crate) alerts: &'a AlertStatus,
+}
+
+/// One moment by the three clocks there are.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Now {
+    /// For people and for what is in the store.
+    pub(crate) wall: Timestamp,
+    /// Moved by nobody: for everything else.
+    pub(crate) monotonic: Monotonic,
+    /// The same, and it goes on while the machine sleeps.
+    pub(crate) with_sleep: Monotonic,
 }
 
 /// Everything that is wrong.
@@ -61,21 +83,54 @@ pub(crate) fn examine(snapshot: &Snapshot<'_>) -> Vec<Finding> {
         .flat_map(|view| account::examine(view, snapshot.verdicts.get(&view.status.id), snapshot.now));
     let mut findings: Vec<Finding> =
         store(snapshot.store).into_iter().chain(config(snapshot.config)).collect();
+    findings.extend(machine::examine(snapshot.machine, snapshot.accounts.len()));
+    findings.extend(parked_actors(snapshot.actors, snapshot.accounts));
+    findings.extend(snapshot.alerts.finding());
+    findings.extend(turns::examine(snapshot));
     findings.extend(snapshot.agents.iter().filter_map(|(name, status)| agent(name, status)));
     findings.extend(snapshot.orphaned.iter().map(orphan));
-    findings.extend(sends(snapshot.waiting, snapshot.now));
+    findings.extend(outbox::examine(snapshot.waiting, snapshot.now.wall));
     if snapshot.accounts.is_empty() {
-        findings.push(Finding::error(
-            FindingKind::NoAccounts,
-            None,
-            "receives nothing: there is no account",
-            "the configuration names none",
-            "add one, as in config/moorline.toml",
-        ));
+        findings.push(no_accounts());
     }
     findings.extend(accounts);
+    in_order(findings)
+}
+
+/// Errors first, then by account.
+fn in_order(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort_by(|a, b| (a.severity, &a.account, a.kind).cmp(&(b.severity, &b.account, b.kind)));
     findings
+}
+
+/// Actors that are given a rest, connections excepted: those say so by their accounts.
+fn parked_actors(actors: &[Node], accounts: &[AccountView]) -> Vec<Finding> {
+    let told = |path: &str| {
+        let parked = accounts.iter().filter(|view| view.status.state == AccountState::Parked);
+        path.ends_with("/connection")
+            && parked.into_iter().any(|view| path.contains(&view.status.id.to_string()))
+    };
+    let parked = actors.iter().filter(|node| node.state == NodeState::Parked && !told(&node.path));
+    let finding = |node: &Node| {
+        Finding::error(
+            FindingKind::ActorParked,
+            None,
+            format!("the actor {} does not run, and nothing that is its work is done", node.path),
+            "it failed more than five times in a minute",
+            "report the panic in the log; it is tried again every 15 min, and at a restart",
+        )
+    };
+    parked.map(finding).collect()
+}
+
+fn no_accounts() -> Finding {
+    Finding::error(
+        FindingKind::NoAccounts,
+        None,
+        "receives nothing: there is no account",
+        "the configuration names none",
+        "add one, as in config/moorline.toml",
+    )
 }
 
 fn store(store: &StoreStatus) -> Option<Finding> {
@@ -129,34 +184,6 @@ fn agent(name: &str, status: &AgentStatus) -> Option<Finding> {
     })
 }
 
-/// What was tried and still waits after a while, a finding for each account.
-fn sends(waiting: &[OutboxRow], now: Timestamp) -> Vec<Finding> {
-    let mut by_account: BTreeMap<&AccountId, (u64, &OutboxRow)> = BTreeMap::new();
-    for row in waiting {
-        let tried_for = row.first_attempt_at.map_or(Duration::ZERO, |first| now.since(first));
-        if row.last_error.is_some() && (tried_for > PATIENCE || row.not_before.since(now) > PATIENCE) {
-            by_account.entry(&row.account).or_insert((0, row)).0 += 1;
-        }
-    }
-    let finding = |(id, (conversations, row)): (&AccountId, (u64, &OutboxRow))| {
-        Finding::error(
-            FindingKind::SendsWait,
-            Some(id),
-            format!(
-                "cannot send: the next message of {conversations} conversations waits, such as out:{}",
-                row.id
-            ),
-            format!("{}, attempt {}", row.last_error.clone().unwrap_or_default(), row.attempts),
-            format!(
-                "see the error; when its reason is gone, `moorline outbox retry {}` tries at once",
-                row.id
-            ),
-        )
-        .times(row.first_attempt_at.unwrap_or(row.created_at), Some(row.not_before))
-    };
-    by_account.into_iter().map(finding).collect()
-}
-
 fn orphan(orphan: &Orphan) -> Finding {
     let (id, counts) = (&orphan.id, &orphan.counts);
     Finding::error(
@@ -174,11 +201,21 @@ fn orphan(orphan: &Orphan) -> Finding {
 
 fn config(config: &ConfigStatus) -> Option<Finding> {
     let problems = (!config.problems.is_empty()).then(|| config.problems.join("; "))?;
-    Some(Finding::error(
-        FindingKind::ConfigInvalid,
-        None,
-        "the configuration file is wrong, the configuration before it stays in use",
-        problems,
-        "correct the file; `moorline check` says the same, and a restart would fail on it",
-    ))
+    Some(if config.again {
+        Finding::error(
+            FindingKind::ReloadFailed,
+            None,
+            "the configuration file is right and could not be applied, the configuration before it stays in use",
+            problems,
+            "nothing, if the reason passes: it is tried again by itself; `moorline reload` tries at once",
+        )
+    } else {
+        Finding::error(
+            FindingKind::ConfigInvalid,
+            None,
+            "the configuration file is wrong, the configuration before it stays in use",
+            problems,
+            "correct the file; `moorline check` says the same, and a restart would fail on it",
+        )
+    })
 }

@@ -1,7 +1,7 @@
 //! The handle: what an operator's tools may see and do. It reads snapshots and sends commands; no state of an
 //! actor is behind it.
 
-mod repair;
+pub(crate) mod repair;
 mod vitals;
 mod watch;
 
@@ -17,10 +17,12 @@ use actix::prelude::*;
 use moorline_channel::Plan;
 use moorline_config::Config;
 use moorline_core::{
-    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, OutboxId, Timestamp,
+    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, InboxId, OutboxId,
+    Timestamp,
 };
 use moorline_store::{
-    Counts, Entry, Health, Listing, Op, OutboxRow, OutboxState, RequestAnswer, Store, StoreError, Tx,
+    Counts, Entry, Health, InboxRow, Listing, Op, OutboxRow, OutboxState, RequestAnswer, Store, StoreError,
+    Tx,
 };
 use moorline_supervision::{ActorRef, Node, Tree};
 use schemars::JsonSchema;
@@ -28,12 +30,16 @@ use serde::Serialize;
 
 use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, StartAccount, StopAccount};
 use crate::board::{AccountStatus, AgentStatus, Board};
-use crate::doctor::{self, Report, Snapshot};
+use crate::doctor::{self, Now, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
+use crate::machine::MachineWatch;
 use crate::reload::{self, ConfigFile, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 
 /// How many conversations of an account the doctor looks at for messages that cannot be sent.
 const HEADS_EXAMINED: u32 = 256;
+
+/// How many turns that were given up it looks at.
+const PARKED_EXAMINED: u32 = 256;
 
 /// How long a command may take before its sender is told that it did not get an answer.
 const COMMAND_DEADLINE: Duration = Duration::from_secs(10);
@@ -55,6 +61,7 @@ pub struct Handle {
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
     pub(crate) config_file: Option<ConfigFile>,
+    pub(crate) machine: MachineWatch,
     pub(crate) exits: ExitRequests,
 }
 
@@ -232,22 +239,49 @@ impl Handle {
     pub async fn doctor(&self) -> Result<Report, StoreError> {
         let mut counts = self.store.counts().await?;
         let accounts = self.views(&mut counts);
-        let mut waiting = Vec::new();
-        for view in accounts.iter().filter(|view| view.counts.outbox > 0) {
-            waiting.extend(self.store.outbox_heads(&view.status.id, HEADS_EXAMINED).await?);
+        let (mut waiting, mut unclaimed) = (Vec::new(), Vec::new());
+        for view in &accounts {
+            let id = &view.status.id;
+            if view.counts.outbox > 0 && view.status.state != AccountState::Stopped {
+                waiting.extend(self.store.outbox_heads(id, HEADS_EXAMINED).await?);
+            }
+            if view.counts.pending > 0 && view.status.state == AccountState::Ready {
+                unclaimed.extend(self.longest_unclaimed(id).await?);
+            }
         }
+        let parked_turns = self.store.listing().parked(PARKED_EXAMINED).await?;
+        let machine = self.machine.look().await;
+        let now = self.moment();
         let snapshot = Snapshot {
             waiting: &waiting,
             agents: &self.board.agents(),
             orphaned: &repair::orphans(counts),
-            now: self.now(),
+            now,
             store: &self.store_status(),
             config: &self.config_status.read().clone(),
             accounts: &accounts,
             verdicts: &self.board.verdicts(),
+            turns: &self.board.running().snapshot(),
+            unclaimed: &unclaimed,
+            parked_turns: &parked_turns,
+            actors: &self.tree.snapshot(),
+            machine: &machine,
+            alerts: &self.board.alerts(),
         };
         let findings = doctor::examine(&snapshot);
-        Ok(Report { healthy: findings.is_empty(), checked_at: snapshot.now, findings, accounts })
+        Ok(Report { healthy: findings.is_empty(), checked_at: now.wall, findings, accounts })
+    }
+
+    /// Of the messages that wait for a turn and whose conversation has none, the one that was received first.
+    async fn longest_unclaimed(&self, id: &AccountId) -> Result<Option<InboxRow>, StoreError> {
+        let waiting = self.store.conversations_with_work(Some(id), InboxId::new(0), 1).await?;
+        let Some(first) = waiting.first() else { return Ok(None) };
+        Ok(self.store.listing().inbox_row(first.since).await?.map(|entry| entry.row))
+    }
+
+    /// Now, by every clock.
+    pub(crate) fn moment(&self) -> Now {
+        Now { wall: self.clock.wall(), monotonic: self.clock.now(), with_sleep: self.clock.with_sleep() }
     }
 
     /// Whether every wanted account is ready and the store takes commits.

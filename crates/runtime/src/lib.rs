@@ -7,14 +7,17 @@
 mod access;
 mod accounts;
 mod agents;
+mod alerts;
 mod board;
 mod bus;
 mod conversations;
+mod dated;
 mod doctor;
 mod events;
 mod exit;
 mod handle;
 mod hosts;
+mod machine;
 mod measures;
 mod pulse;
 mod random;
@@ -27,14 +30,20 @@ mod verdicts;
 
 pub use accounts::Applied;
 pub use agents::OwnAgents;
-pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus, TokenState, TokenStatus};
-pub use doctor::{Finding, FindingKind, Report, Severity};
+pub use board::{
+    AccountStatus, AgentState, AgentStatus, Board, Denied, IdentityStatus, PlatformTime, Symptoms,
+    TokenState, TokenStatus,
+};
+pub use doctor::{
+    Finding, FindingKind, Offline, OfflineReport, OfflineRun, Report, Severity, examine_offline,
+};
 pub use events::{Event, Events, Missed, Scope as EventScope, Sort, Subscription, What};
 pub use exit::ExitReason;
 pub use handle::{
     AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Retained,
     Status, StoreStatus, Turns, Vitals, WRITER,
 };
+pub use machine::{Disk, Exposed, Machine, MachineFacts};
 pub use measures::{AccountMeasures, AgentMeasures, Measurements};
 pub use pulse::{Pulse, Pulses};
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
@@ -43,7 +52,8 @@ pub use runtime::{ChildFactory, Options, Runtime, StartError};
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
     ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, Measured, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, RequestAnswer, Role,
-    Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    Listed, Listing, Measured, OutboxFilter, OutboxRow, OutboxState, Page, ParkedTurn, Receipt,
+    RequestAnswer, Role, Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced,
+    TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

@@ -71,6 +71,9 @@ pub enum ReloadError {
 pub struct ConfigStatus {
     /// What is wrong with the file as it is now; empty when it is the one in use.
     pub problems: Vec<String>,
+    /// The file is right, and could not be applied just then: it is tried again by itself.
+    #[serde(skip)]
+    pub again: bool,
     /// When a configuration was last applied.
     pub applied_at: Option<Timestamp>,
 }
@@ -200,11 +203,13 @@ impl ConfigWatch {
                     );
                 }
                 status.problems.clone_from(problems);
+                status.again = false;
             }
             Err(error) => {
                 let problem = format!("not applied, and tried again in {} s: {error}", APPLY_AGAIN.as_secs());
                 tracing::error!(actor = "config", "{problem}");
                 status.problems = vec![problem];
+                status.again = true;
             }
         }
         if !status.problems.is_empty() && status.problems != before {

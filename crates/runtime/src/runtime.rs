@@ -14,6 +14,7 @@ use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tr
 
 use crate::accounts::{Accounts, say_goodbye};
 use crate::agents::{Agents, OwnAgents};
+use crate::alerts::Alerts;
 use crate::board::Board;
 use crate::bus::Bus;
 use crate::conversations::Conversations;
@@ -21,6 +22,7 @@ use crate::events::Events;
 use crate::exit::{ExitReason, ExitRequests};
 use crate::handle::Handle;
 use crate::hosts::Hosts;
+use crate::machine::{Machine, MachineWatch};
 use crate::random::Random;
 use crate::recovery::SessionRecovery;
 use crate::reload::{ConfigFile, ConfigWatch};
@@ -61,6 +63,8 @@ pub struct Options {
     pub version: &'static str,
     /// The configuration file to watch, if there is one.
     pub config_file: Option<ConfigFile>,
+    /// The machine under the process; `()` for none.
+    pub machine: Arc<dyn Machine>,
     /// More children of the root, started last.
     pub children: Vec<ChildFactory>,
 }
@@ -102,6 +106,7 @@ impl Runtime {
             seed,
             version,
             config_file,
+            machine,
             children,
         } = options;
         let started_at = clock.wall();
@@ -140,6 +145,7 @@ impl Runtime {
             config: ActorRef::new(),
             config_status: Arc::default(),
             config_file: config_file.clone(),
+            machine: MachineWatch::new(machine),
             exits: ExitRequests::new(),
         };
         let root = Root::start(&tree, root_spec(&services, &handle, config_file, children));
@@ -267,6 +273,10 @@ fn root_spec(
                 .shutdown(Duration::from_secs(10)),
         ];
         specs.extend(config_file.clone().map(|file| config_spec(file, &handle)));
+        let (watching, watched) = (s(), handle.clone());
+        specs.push(ChildSpec::new("alerts", &ActorRef::new(), move |env| {
+            Alerts::new(Rc::clone(&watching), watched.clone(), env)
+        }));
         specs.extend(more.iter_mut().map(|child| child(&handle)));
         specs
     })

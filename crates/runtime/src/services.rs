@@ -17,6 +17,7 @@ use crate::agents::Agents;
 use crate::board::Board;
 use crate::bus::{AccountChanged, Bus};
 use crate::conversations::Conversations;
+use crate::dated::Dated;
 use crate::hosts::Hosts;
 use crate::random::Random;
 
@@ -75,6 +76,7 @@ impl Services {
     /// Makes these the settings. Turns that wait for an agent look for the one that they have now.
     pub(crate) fn set(&self, config: Config) {
         let before = self.settings();
+        let config = config.applied_to(&before.config);
         let settings = Settings::new(config, &before.agents, &self.network, self.clock.wall());
         self.board.set_agents(settings.agents.statuses());
         self.settings.replace(Rc::new(settings));
@@ -84,6 +86,17 @@ impl Services {
     /// The settings as they are now.
     pub(crate) fn settings(&self) -> Rc<Settings> {
         Rc::clone(&self.settings.borrow())
+    }
+
+    /// The network as an account uses it: what its platform says of the time is noted on the way.
+    pub(crate) fn network_of(&self, account: &AccountId) -> Network {
+        let http = Dated {
+            inner: Rc::clone(&self.network.http),
+            board: self.board.clone(),
+            clock: Arc::clone(&self.clock),
+            account: account.clone(),
+        };
+        Network { http: Rc::new(http), websocket: Rc::clone(&self.network.websocket) }
     }
 
     /// Tells the bus; whoever starts or restarts later finds the same on the board.

@@ -109,7 +109,17 @@ impl DataDir {
 
     /// The database's file.
     pub fn database(&self) -> PathBuf {
-        self.path.join("moorline.db")
+        Self::database_in(&self.path)
+    }
+
+    /// Every file of the database of a data directory that there may be: it, its log, the log's index.
+    pub fn database_files(path: &Path) -> [PathBuf; 3] {
+        ["moorline.db", "moorline.db-wal", "moorline.db-shm"].map(|name| path.join(name))
+    }
+
+    /// The file that the database of a data directory is in.
+    pub(crate) fn database_in(path: &Path) -> PathBuf {
+        path.join("moorline.db")
     }
 
     /// What keeps the directory locked while it lives.

@@ -15,7 +15,7 @@ mod tx;
 pub use data_dir::{DataDir, OpenError};
 pub use listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, LONGEST_PAGE, Listed, Listing, OutboxFilter, PREVIEW,
-    Page, Scope, SessionFilter, SessionRow, SessionState,
+    Page, ParkedTurn, Scope, SessionFilter, SessionRow, SessionState,
 };
 pub use measured::Measured;
 pub use model::ModelStore;
@@ -23,7 +23,7 @@ pub use rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
     Waiting, Work,
 };
-pub use sqlite::{Fault, SqliteOptions, SqliteStore, Statistics};
+pub use sqlite::{Fault, Inspection, LastRun, SqliteOptions, SqliteStore, Statistics, inspect};
 pub use trace::{LONGEST_TRACE, Receipt, Trace, Traced, TurnEntry};
 pub use tx::{
     Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, Op, Outcome, RequestAnswer, SendResult, Tx, Verdict,
@@ -103,6 +103,8 @@ pub trait Store: Send + Sync {
 
     /// What the request under this key was answered with.
     fn answer(&self, key: &str) -> BoxFuture<'static, Result<Option<RequestAnswer>, StoreError>>;
+    /// What is kept under this name.
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>>;
 
     /// How many messages of each account are in which state. Costs the number of accounts, not of messages.
     fn counts(&self)

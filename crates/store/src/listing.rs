@@ -45,6 +45,10 @@ pub trait Listing: Send + Sync {
         page: Page,
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>>;
 
+    /// Turns that were given up and that nothing has happened after, oldest first, at most `limit`: until the session is
+    /// resumed or reset, or another turn of it begins.
+    fn parked(&self, limit: u32) -> BoxFuture<'static, Result<Vec<ParkedTurn>, StoreError>>;
+
     /// The life of a message, with whole texts; empty when nothing is known of it.
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>>;
 }
@@ -152,6 +156,19 @@ pub struct ActiveTurn {
     pub attempt: u32,
     /// When it was first started.
     pub since: Timestamp,
+}
+
+/// A turn that was given up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParkedTurn {
+    /// Its account.
+    pub account: AccountId,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The turn.
+    pub turn: TurnId,
+    /// When it was given up.
+    pub at: Timestamp,
 }
 
 /// A received message and what is known of it beside its row.

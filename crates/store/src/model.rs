@@ -66,6 +66,7 @@ struct State {
     turns: BTreeMap<TurnId, Turn>,
     outbox: BTreeMap<OutboxId, Message>,
     answers: BTreeMap<String, (Timestamp, RequestAnswer)>,
+    memos: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -336,6 +337,10 @@ impl Store for ModelStore {
 
     fn answer(&self, key: &str) -> BoxFuture<'static, Result<Option<RequestAnswer>, StoreError>> {
         self.read(|state| state.answers.get(key).map(|(_, answer)| answer.clone()))
+    }
+
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        self.read(|state| state.memos.get(name).cloned())
     }
 
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {

@@ -3,6 +3,7 @@
 mod apply;
 mod checkpoint;
 mod group;
+mod inspect;
 mod list;
 mod queue;
 mod read;
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 
 use self::checkpoint::Bell;
 use self::group::{Answer, Committer};
+pub use self::inspect::{Inspection, LastRun, inspect};
 use self::queue::Queue;
 use self::reader::{Job, snapshot};
 use self::status::Status;
@@ -38,7 +40,7 @@ pub use self::status::{Fault, Statistics};
 use self::writer::Request;
 use crate::data_dir::{DataDir, OpenError};
 use crate::listing::{
-    InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
+    InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, ParkedTurn, SessionFilter, SessionRow,
 };
 use crate::measured::Measured;
 use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Waiting, Work};
@@ -315,6 +317,11 @@ impl Store for SqliteStore {
         self.read(move |conn| read::answer(conn, &key))
     }
 
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        let name = name.to_owned();
+        self.read(move |conn| read::remembered(conn, &name))
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.read(read::counts)
     }
@@ -385,6 +392,10 @@ impl Listing for SqliteStore {
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
         let filter = filter.clone();
         self.read(move |conn| list::outbox(conn, &filter, page))
+    }
+
+    fn parked(&self, limit: u32) -> BoxFuture<'static, Result<Vec<ParkedTurn>, StoreError>> {
+        self.read(move |conn| list::parked(conn, limit))
     }
 
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {

@@ -57,7 +57,7 @@ impl Tx {
     }
 }
 
-/// One operation. All but the first six need a lease and act on the lease's account only.
+/// One operation. All but the first seven need a lease and act on the lease's account only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// A process started. `Duplicate` when this run was recorded before.
@@ -109,6 +109,13 @@ pub enum Op {
         before: Timestamp,
         /// How many at most.
         limit: u32,
+    },
+    /// Keeps a short text under a name, in the place of the one before; nothing forgets it.
+    Remember {
+        /// The name.
+        name: String,
+        /// The text.
+        value: String,
     },
     /// Stores a message once. `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
     /// under one of its keys, pruned or not, in which case all its keys are remembered from now on (F-032) and nothing

@@ -295,6 +295,10 @@ impl Store for Moody {
         self.read(self.inner.answer(key))
     }
 
+    fn remembered(&self, name: &str) -> BoxFuture<'static, Result<Option<String>, StoreError>> {
+        self.read(self.inner.remembered(name))
+    }
+
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
     }

@@ -98,6 +98,7 @@ fn view() -> AccountView {
         blocked: None,
         attempt: 0,
         next_attempt_at: None,
+        symptoms: Default::default(),
         identity,
         token: None,
         evidence: Evidence::default(),
@@ -460,6 +461,10 @@ impl Listing for Fake {
         page: Page,
     ) -> BoxFuture<'static, Result<Listed<OutboxRow>, StoreError>> {
         self.listed(format!("{filter:?} {page:?}"), ours())
+    }
+
+    fn parked(&self, _: u32) -> BoxFuture<'static, Result<Vec<moorline_runtime::ParkedTurn>, StoreError>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {

@@ -19,6 +19,10 @@ const OTHERS: &[(Section, &str, &str)] = &[
     (Section::Runtime, "shutdown_grace", "\"1s\""),
     (Section::Runtime, "hold_limit", "\"1s\""),
     (Section::Runtime, "retention", "\"8d\""),
+    (Section::Alerts, "webhook", "\"https://a.test/hook?key=k\""),
+    (Section::Alerts, "body", "\"feishu\""),
+    (Section::Alerts, "after", "\"1s\""),
+    (Section::Alerts, "warnings", "true"),
     (Section::Echo, "delay", "\"1s\""),
     (Section::OpenAi, "base_url", "\"https://b.test\""),
     (Section::OpenAi, "model", "\"other\""),
@@ -72,6 +76,7 @@ fn with(directory: &Path, section: Section, key: &str, value: &str) -> Config {
         Section::Log => "log",
         Section::Network => "network",
         Section::Runtime => "runtime",
+        Section::Alerts => "alerts",
         Section::Agent | Section::Echo => "agents.default",
         Section::OpenAi => "agents.model",
         Section::Command => "agents.script",
@@ -105,6 +110,7 @@ fn promised(setting: &Setting) -> Difference {
             promised.needs_restart.push(format!("{table}{dot}{}", setting.key));
         }
         (Class::Live, Section::Runtime) => promised.runtime_changed = true,
+        (Class::Live, Section::Alerts) => promised.alerts_changed = true,
         (Class::Live, Section::Echo | Section::OpenAi | Section::Command) => promised.agents_changed = true,
         (Class::Live, _) => promised.changed.push((main(), Change::Live)),
         (Class::Reconnect, _) => promised.changed.push((main(), Change::Reconnect)),

@@ -157,7 +157,7 @@ fn variables_that_cannot_be_used_are_reported_by_name() {
             ("MOORLINE__ADMIN__ALLOW_REMOTE", "1"),
         ],
         &[
-            "f:1:1: colour: unknown key; known are `data_dir`, `admin`, `log`, `network`, `runtime`, `agents`, `channels`",
+            "f:1:1: colour: unknown key; known are `data_dir`, `admin`, `log`, `network`, `runtime`, `alerts`, `agents`, `channels`",
             "environment: MOORLINE__ADMIN__ALLOW_REMOTE: expected true or false, got \"1\"",
             "environment: MOORLINE__ADMIN__LSITEN: unknown setting, did you mean `MOORLINE__ADMIN__LISTEN`?",
             "environment: MOORLINE__CHANNELS__FEISHU__ACCOUNTS__MAIN__APP_SECRET: [channels] is configured in the \

@@ -1,5 +1,9 @@
 //! `moorline doctor`: what is wrong, since when, why, and what to do about it.
 
+mod offline;
+
+pub use offline::offline;
+
 use anyhow::Result;
 use http::Method;
 use serde_json::Value;
@@ -7,12 +11,18 @@ use serde_json::Value;
 use super::{age, ago, text, until};
 use crate::cli::Place;
 use crate::client::Client;
-use crate::exit::Code;
+use crate::exit::{Code, Failed, code_of};
 use crate::output;
 
 /// Prints the report; its code says whether anything is wrong.
 pub async fn doctor(place: &Place, as_json: bool) -> Result<Code> {
-    let report = Client::of_running(place)?.expect(Method::GET, "/v1/doctor", None).await?;
+    let report = ask(place).await.map_err(|error| match code_of(&error) {
+        Code::Unreachable => {
+            let message = format!("{error:#}; `moorline doctor --offline` looks at what is there without it");
+            Failed::new(Code::Unreachable, message).into()
+        }
+        _ => error,
+    })?;
     if as_json {
         output::json(&report)?;
     } else {
@@ -20,20 +30,28 @@ pub async fn doctor(place: &Place, as_json: bool) -> Result<Code> {
             output::line(&output::harmless(&evidence(account)))?;
         }
         output::line("")?;
-        let findings = list(&report["findings"]);
-        output::line(&match findings.len() {
-            0 => "nothing is wrong".to_owned(),
-            1 => "1 finding".to_owned(),
-            many => format!("{many} findings"),
-        })?;
-        for finding in findings {
-            output::line("")?;
-            for line in lines(finding) {
-                output::line(&output::harmless(&line))?;
-            }
-        }
+        print_findings(list(&report["findings"]))?;
     }
     Ok(if report["healthy"] == Value::Bool(true) { Code::Ok } else { Code::NotHealthy })
+}
+
+async fn ask(place: &Place) -> Result<Value> {
+    Client::of_running(place)?.expect(Method::GET, "/v1/doctor", None).await
+}
+
+fn print_findings(findings: &[Value]) -> Result<()> {
+    output::line(&match findings.len() {
+        0 => "nothing is wrong".to_owned(),
+        1 => "1 finding".to_owned(),
+        many => format!("{many} findings"),
+    })?;
+    for finding in findings {
+        output::line("")?;
+        for line in lines(finding) {
+            output::line(&output::harmless(&line))?;
+        }
+    }
+    Ok(())
 }
 
 /// One account's signs of life in one line.
@@ -53,7 +71,16 @@ fn evidence(account: &Value) -> String {
         line.push_str(&format!(" as {} ({})", text(&identity["name"]), text(&identity["id"])));
     }
     if !account["token"].is_null() {
-        line.push_str(&format!("; token {}", text(&account["token"]["state"])));
+        let token = &account["token"];
+        line.push_str(&format!("; token {}", text(&token["state"])));
+        if !token["fetched_at"].is_null() {
+            let left = super::moment(&token["expires_at"]).map(|moment| moment > super::now());
+            let expiry = match left {
+                Some(false) => format!("expired {}", ago(&token["expires_at"])),
+                _ => format!("expires {}", until(&token["expires_at"])),
+            };
+            line.push_str(&format!(", fetched {}, {expiry}", ago(&token["fetched_at"])));
+        }
     }
     line
 }
@@ -77,6 +104,7 @@ fn lines(finding: &Value) -> Vec<String> {
     }
     lines.push(format!("  why:   {}", text(&finding["why"])));
     lines.push(format!("  do:    {}", text(&finding["what_to_do"])));
+    lines.push(format!("  more:  {}", text(&finding["page"])));
     lines
 }
 

@@ -5,7 +5,7 @@ use clap::ValueEnum;
 use http::Method;
 use serde_json::Value;
 
-use super::{ago, repair, text};
+use super::{account_id, ago, repair, text};
 use crate::cli::{Inbox, Outbox, Page, Place, Scope, Session};
 use crate::client::Client;
 use crate::exit::{Code, Failed};
@@ -21,7 +21,7 @@ pub async fn session(place: &Place, action: &Session, as_json: bool) -> Result<C
     match action {
         Session::List { account, state, page } => {
             let mut query = Query::of(page);
-            query.put("account", account.as_ref());
+            query.put("account", whole(place, account.as_deref()).await?);
             query.put("state", state.as_ref().map(name));
             let answer = get(place, &query.on("/v1/sessions")).await?;
             if as_json { output::json(&answer) } else { sessions_table(&answer) }?;
@@ -41,7 +41,7 @@ pub async fn session(place: &Place, action: &Session, as_json: bool) -> Result<C
 pub async fn inbox(place: &Place, action: &Inbox, as_json: bool) -> Result<Code> {
     match action {
         Inbox::List { scope, state, page } => {
-            let query = Query::of_messages(scope, state.as_ref().map(name), page);
+            let query = Query::of_messages(place, scope, state.as_ref().map(name), page).await?;
             let answer = get(place, &query.on("/v1/inbox")).await?;
             if as_json { output::json(&answer) } else { inbox_table(&answer) }?;
         }
@@ -57,7 +57,7 @@ pub async fn inbox(place: &Place, action: &Inbox, as_json: bool) -> Result<Code>
 pub async fn outbox(place: &Place, action: &Outbox, as_json: bool) -> Result<Code> {
     match action {
         Outbox::List { scope, state, page } => {
-            let query = Query::of_messages(scope, state.as_ref().map(name), page);
+            let query = Query::of_messages(place, scope, state.as_ref().map(name), page).await?;
             let answer = get(place, &query.on("/v1/outbox")).await?;
             if as_json { output::json(&answer) } else { outbox_table(&answer) }?;
         }
@@ -69,6 +69,14 @@ pub async fn outbox(place: &Place, action: &Outbox, as_json: bool) -> Result<Cod
         Outbox::Discard { id } => repair::discard(place, *id, as_json).await?,
     }
     Ok(Code::Ok)
+}
+
+/// An account's whole id, if one was typed.
+async fn whole(place: &Place, typed: Option<&str>) -> Result<Option<String>> {
+    match typed {
+        Some(typed) => account_id(&Client::of_running(place)?, typed).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn get(place: &Place, path: &str) -> Result<Value> {
@@ -87,12 +95,12 @@ impl Query {
         query
     }
 
-    fn of_messages(scope: &Scope, state: Option<String>, page: &Page) -> Self {
+    async fn of_messages(place: &Place, scope: &Scope, state: Option<String>, page: &Page) -> Result<Self> {
         let mut query = Self::of(page);
-        query.put("account", scope.account.as_ref());
+        query.put("account", whole(place, scope.account.as_deref()).await?);
         query.put("conversation", scope.conversation.as_ref());
         query.put("state", state);
-        query
+        Ok(query)
     }
 
     fn put(&mut self, name: &str, value: Option<impl ToString>) {

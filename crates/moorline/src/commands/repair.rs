@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use http::Method;
-use moorline_core::AccountId;
 use serde_json::{Value, json};
 
 use super::lists::foreign;
@@ -50,7 +49,7 @@ pub async fn reset(place: &Place, session: &str, as_json: bool) -> Result<()> {
 }
 
 /// `moorline account discard-rows`. The endpoint works for some seconds at a time, and is asked until it is done.
-pub async fn discard_rows(client: &Client, id: &AccountId, as_json: bool) -> Result<Code> {
+pub async fn discard_rows(client: &Client, id: &str, as_json: bool) -> Result<Code> {
     let path = format!("/v1/accounts/{id}/rows");
     let answer = loop {
         let answer = client.expect(Method::DELETE, &path, None).await?;

@@ -18,8 +18,9 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
+use super::account_id;
 use crate::cli::{self, Place};
-use crate::client::{self, data_dir};
+use crate::client::{self, Client, data_dir};
 use crate::exit::{Code, Failed};
 use crate::output;
 use crate::run_file::RunFile;
@@ -56,8 +57,13 @@ enum Ended {
 pub async fn watch(place: &Place, options: &cli::Watch, as_json: bool) -> Result<Code> {
     let dir = data_dir(place)?;
     client::running(&dir)?;
+    let account = match &options.account {
+        Some(typed) => Some(account_id(&Client::of_running(place)?, typed).await?),
+        None => None,
+    };
+    let options = cli::Watch { account, ..*options };
     tokio::select! {
-        ended = watch_on(&dir, options, as_json) => ended,
+        ended = watch_on(&dir, &options, as_json) => ended,
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
             Ok(Code::Ok)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::cli::Place;
@@ -14,10 +14,16 @@ use crate::exit::{Code, Failed};
 use crate::output::{self, span};
 
 /// The data directory of a demo, as `config/demo.toml` has it.
-const DATA_DIR: &str = "data/demo";
+pub(super) const DATA_DIR: &str = "data/demo";
 
 /// How long to wait for the reply: an account that is being tortured needs up to a minute to come back.
 const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A reply of this many bytes may be the first part of a longer one,
+const LONG: usize = 1_000;
+
+/// which is whole when no further part has come for so long: the parts are sent in a row.
+const NO_MORE: Duration = Duration::from_secs(2);
 
 /// Before whoever waits is told why it may take long.
 const TELL_AFTER: Duration = Duration::from_secs(2);
@@ -42,17 +48,20 @@ pub async fn say(place: &Place, account: &str, text: &str, as_json: bool) -> Res
     let push = json!({ "chat_id": chat, "user": "ou_you", "text": text });
     let began = Instant::now();
     simulator.expect(Method::POST, &format!("/_simulator/apps/{app}/push"), Some(&push)).await?;
-    let reply = reply_in(&simulator, &chat, name, began).await?;
+    let parts = reply_in(&simulator, &chat, name, dir, began).await?;
     let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     if as_json {
-        output::json(&json!({ "account": account, "said": text, "reply": reply["text"], "after_ms": took }))?;
+        let reply = parts.join("\n");
+        output::json(
+            &json!({ "account": account, "said": text, "reply": reply, "parts": parts, "after_ms": took }),
+        )?;
     } else {
         output::line(&format!("you  -> {name}: {text}"))?;
-        output::line(&format!(
-            "{name} -> you: {}   ({})",
-            reply["text"].as_str().unwrap_or_default(),
-            span(took)
-        ))?;
+        let (last, before) = parts.split_last().map_or(("", &[][..]), |(last, before)| (&**last, before));
+        for part in before {
+            output::line(&format!("{name} -> you: {part}"))?;
+        }
+        output::line(&format!("{name} -> you: {last}   ({})", span(took)))?;
     }
     Ok(Code::Ok)
 }
@@ -74,19 +83,36 @@ async fn app_of(simulator: &Client, name: &str) -> Result<String> {
     }
 }
 
-/// The first message of the bot in the chat.
-async fn reply_in(simulator: &Client, chat: &str, name: &str, began: Instant) -> Result<Value> {
+/// What the bot says in the chat: a long reply has several parts, which come one after the other.
+async fn reply_in(
+    simulator: &Client,
+    chat: &str,
+    name: &str,
+    dir: &Path,
+    began: Instant,
+) -> Result<Vec<String>> {
     let mut told = false;
+    let (mut seen, mut since) = (0, Instant::now());
     loop {
         let state = simulator.expect(Method::GET, "/_simulator/state", None).await?;
-        let visible = state["visible"].as_array().cloned().unwrap_or_default();
-        if let Some(reply) = visible.into_iter().find(|message| message["chat"] == json!(chat)) {
-            return Ok(reply);
+        let visible = state["visible"].as_array().into_iter().flatten();
+        let parts: Vec<String> = visible
+            .filter(|message| message["chat"] == json!(chat))
+            .filter_map(|message| Some(message["text"].as_str()?.to_owned()))
+            .collect();
+        if parts.len() != seen {
+            (seen, since) = (parts.len(), Instant::now());
         }
-        if !told && began.elapsed() > TELL_AFTER {
+        // A short reply is whole; of a long one the rest is on its way.
+        let whole = parts.last().is_some_and(|last| parts.len() == 1 && last.len() < LONG);
+        if whole || seen > 0 && since.elapsed() > NO_MORE {
+            return Ok(parts);
+        }
+        if !told && seen == 0 && began.elapsed() > TELL_AFTER {
             told = true;
             output::note(&format!(
-                "{name} has not answered yet: it may be stopped or reconnecting, `moorline --data-dir {DATA_DIR} status` says"
+                "{name} has not answered yet: it may be stopped or reconnecting, `moorline --data-dir {} status` says",
+                dir.display()
             ));
         }
         if began.elapsed() > PATIENCE {

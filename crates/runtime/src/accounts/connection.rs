@@ -171,7 +171,7 @@ impl Connection {
         let guard = self.env.in_flight.enter();
         let driving = drive(
             self.account.plan.connector(),
-            self.services.network.clone(),
+            self.services.network_of(&self.account.id),
             self.services.clock.clone(),
             command_rx,
             output_tx,
@@ -297,7 +297,11 @@ impl Connection {
 
     fn alive(&mut self) {
         let now = self.services.clock.wall();
-        self.services.board.update(&self.account.id, |status| status.evidence.last_frame_at = Some(now));
+        let heard = self.services.clock.now();
+        self.services.board.update(&self.account.id, |status| {
+            status.evidence.last_frame_at = Some(now);
+            status.symptoms.heard = Some(heard);
+        });
         // A frame before the transport is open is no sign that it is.
         if self.attempt.as_ref().is_some_and(|attempt| attempt.open)
             && let Some(recovered) = self.life.alive(self.services.clock.now())

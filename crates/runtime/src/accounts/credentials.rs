@@ -74,7 +74,7 @@ impl Credentials {
         self.resting = None;
         self.cancel_timer(ctx);
         let guard = self.env.in_flight.enter();
-        let call = source.fetch(Rc::clone(&self.services.network.http));
+        let call = source.fetch(self.services.network_of(&self.account.id).http);
         let fetching = actix::fut::wrap_future(async move {
             let result = call.await;
             drop(guard);
@@ -94,6 +94,7 @@ impl Credentials {
                     expires_at: self.services.clock.now() + token.lifetime,
                 });
                 self.failures = 0;
+                self.note(token.lifetime);
                 self.show(None);
                 tracing::debug!(account = %self.account.id, actor = "credentials", lifetime_s = token.lifetime.as_secs(), "token fetched");
                 self.answer(&answer);
@@ -113,6 +114,15 @@ impl Credentials {
                 self.fetch_later(wait, ctx);
             }
         }
+    }
+
+    /// Shows how old the token is, and how long it is good for.
+    fn note(&self, lifetime: Duration) {
+        let now = self.services.clock.wall();
+        self.services.board.update(&self.account.id, |status| {
+            let token = status.token.get_or_insert_with(|| TokenStatus::unused(now));
+            (token.fetched_at, token.expires_at) = (Some(now), Some(now + lifetime));
+        });
     }
 
     /// Shows what came of a fetch; a token that is still good is good, whatever the attempt to renew it came to.

@@ -102,7 +102,7 @@ impl IdentityProbe {
         self.services.board.update(&self.account.id, |status| status.identity.next_attempt_at = None);
         let guard = self.env.in_flight.enter();
         let probe = self.account.plan.identity();
-        let http = Rc::clone(&self.services.network.http);
+        let http = self.services.network_of(&self.account.id).http;
         let asking = with_token(Rc::clone(&self.account), move |token| probe.probe(Rc::clone(&http), token));
         let asking = actix::fut::wrap_future(async move {
             let answer = asking.await;
@@ -114,6 +114,9 @@ impl IdentityProbe {
 
     fn answered(&mut self, answer: Result<Identity, Failure>, ctx: &mut Context<Self>) {
         self.probing = false;
+        self.services.board.update(&self.account.id, |status| {
+            status.called("look up who the bot is", answer.as_ref().err(), self.services.clock.wall());
+        });
         match answer {
             Ok(identity) => {
                 self.failures = 0;

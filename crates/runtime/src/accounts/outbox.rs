@@ -309,13 +309,16 @@ async fn deliver(
         }
     }
     let began = services.clock.now();
-    let sender = account.plan.sender();
+    let (sender, http) = (account.plan.sender(), services.network_of(&account.id).http);
     let answer = with_token(Rc::clone(&account), |token| {
-        sender.send(Rc::clone(&services.network.http), token, &row.outbound, &row.key)
+        sender.send(Rc::clone(&http), token, &row.outbound, &row.key)
     })
     .await;
     let failure = answer.as_ref().err().map(|failure| failure.class);
     services.board.measures().attempted(&account.id, failure, services.clock.now() - began);
+    services.board.update(&account.id, |status| {
+        status.called("send", answer.as_ref().err(), services.clock.wall());
+    });
     let told = matches!(&answer, Err(failure) if failure.retry_after.is_some());
     let result = judge(&services, &account, &row, answer);
     let wait = match &result {

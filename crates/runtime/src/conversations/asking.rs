@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::conversation::Attempt;
 use crate::agents::Place;
+use crate::board::TurnRecord;
 use crate::services::{Account, Services};
 
 /// How often the agent may fail at one turn while it answers others: then it is the turn that it fails at, and not the
@@ -27,6 +28,7 @@ pub(super) async fn ask(
     account: &Account,
     attempt: &mut Attempt<'_>,
     turn: Turn,
+    record: &TurnRecord,
 ) -> Option<Result<Reply, AgentError>> {
     let patience = services.settings().limits.hold_limit;
     let deadline = Instant::now() + patience;
@@ -51,7 +53,9 @@ pub(super) async fn ask(
         let Some(ticket) = entered else { continue };
         attempt.count(true).await;
         let limit = settings.limits.turn_timeout;
+        record.asks(&name, agent.limit(limit));
         let answer = tokio::time::timeout(limit, ticket.ask(turn.clone())).await;
+        record.waits();
         let Ok(Err(AgentError::Unavailable { reason, retry_after })) = answer else {
             let answer = answer.unwrap_or(Err(AgentError::Timeout { limit }));
             ticket.answered(answer.as_ref().err());

@@ -16,6 +16,7 @@ use super::asking;
 use super::typing::Sign;
 use super::{Conversations, MaySleep, RestNow, Wake};
 use crate::accounts::{Flush, parts};
+use crate::board::TurnRecord;
 use crate::events::{Sort, What};
 use crate::measures::TurnEnd;
 use crate::services::{Account, STORE_RETRY, Services};
@@ -326,6 +327,11 @@ impl Task {
     async fn run(&self, turn: Claimed) -> Result<(), StoreError> {
         let _running = self.services.board.turn_started();
         let (agent, began) = (self.account.treatment().agent.clone(), self.services.clock.now());
+        let record = self.services.board.running().enter(
+            self.account.id.clone(),
+            self.conversation.clone(),
+            &self.services.clock,
+        );
         let _typing = self.show_typing(&turn);
         self.tell(|account, conversation| What::TurnStarted {
             account,
@@ -335,7 +341,7 @@ impl Task {
         });
         let history =
             self.services.store.transcript(&self.account.id, &self.conversation, TRANSCRIPT).await?;
-        let Some(answer) = self.ask(&turn, history).await else { return Ok(()) };
+        let Some(answer) = self.ask(&turn, history, &record).await else { return Ok(()) };
         let end = match &answer {
             Ok(Reply::Text(_)) => TurnEnd::Answered,
             Ok(Reply::Silent) => TurnEnd::Silent,
@@ -394,7 +400,12 @@ impl Task {
         under_way
     }
 
-    async fn ask(&self, turn: &Claimed, history: Vec<Entry>) -> Option<Result<Reply, AgentError>> {
+    async fn ask(
+        &self,
+        turn: &Claimed,
+        history: Vec<Entry>,
+        record: &TurnRecord,
+    ) -> Option<Result<Reply, AgentError>> {
         let request = Turn {
             conversation: self.conversation.clone(),
             transcript: exchanges(history),
@@ -403,7 +414,7 @@ impl Task {
             attempt: turn.attempt,
         };
         let mut attempt = Attempt { task: self, turn: turn.id, counts: true };
-        asking::ask(&self.services, &self.account, &mut attempt, request).await
+        asking::ask(&self.services, &self.account, &mut attempt, request, record).await
     }
 
     /// The run is part of the keys: turns are numbered from 1 again in a new data directory, while the platform still

@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use moorline_config::{DirectPolicy, GroupPolicy};
-use moorline_core::{
-    AccountId, AccountState, BlockReason, Cause, DropReason, FailureClass, IdentityState, Timestamp,
-};
+use moorline_core::{AccountId, AccountState, BlockReason, Cause, DropReason, FailureClass, IdentityState};
 
+use super::Now;
 use super::finding::{Finding, FindingKind as Kind};
-use crate::board::{AccountStatus, IdentityStatus, TokenState};
+use crate::board::{AccountStatus, Denied, IdentityStatus, TokenState};
 use crate::handle::AccountView;
 use crate::verdicts::{Verdicts, access_table};
 
 /// An account that is ready shows a sign of life more often than this on every platform.
 const SILENCE: Duration = Duration::from_secs(300);
+
+/// By more than this no clock is off that anybody looks after.
+const SKEW: Duration = Duration::from_secs(60);
 
 /// Attempts after which a code that nobody knows is worth a finding of its own (design §4).
 const ATTEMPTS: u32 = 10;
@@ -21,7 +23,7 @@ const ATTEMPTS: u32 = 10;
 /// Drops by the policy, one after the other, that are no accident any more.
 const DROPS: u64 = 3;
 
-pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Timestamp) -> Vec<Finding> {
+pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Now) -> Vec<Finding> {
     let status = &view.status;
     if status.state == AccountState::Stopped {
         return Vec::new();
@@ -31,12 +33,14 @@ pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Time
     findings.extend(unknown_code(status));
     findings.extend(identity(&status.id, &status.identity, view.counts.held.values().sum()));
     findings.extend(token(status));
+    findings.extend(denied(status));
+    findings.extend(clock(status, now));
     findings.extend(verdicts.into_iter().flat_map(|verdicts| policy(&status.id, verdicts)));
     findings.extend(dead_letters(&status.id, view.counts.dead));
     findings
 }
 
-fn connection(status: &AccountStatus, now: Timestamp) -> Option<Finding> {
+fn connection(status: &AccountStatus, now: Now) -> Option<Finding> {
     let id = &status.id;
     let why = match &status.cause {
         Some(cause) => format!("{}, attempt {}", describe(cause), status.attempt),
@@ -72,9 +76,11 @@ fn connection(status: &AccountStatus, now: Timestamp) -> Option<Finding> {
 }
 
 /// Never true while the connection's own deadline works; whoever trusts a status wants to know that it was checked.
-fn silent(status: &AccountStatus, now: Timestamp) -> Option<Finding> {
-    let heard = status.evidence.last_frame_at.unwrap_or(status.since);
-    (now.since(heard) > SILENCE).then(|| {
+fn silent(status: &AccountStatus, now: Now) -> Option<Finding> {
+    // By the clock that nobody sets: a step of the wall clock is no silence (F-089).
+    let silence = now.monotonic - status.symptoms.heard?;
+    (silence > SILENCE).then(|| {
+        let heard = status.evidence.last_frame_at.unwrap_or(status.since);
         let (why, id) = (format!("the last frame was received at {heard}"), &status.id);
         let what_to_do = format!("`moorline account restart {id}`, and report it: this is a defect");
         Finding::error(Kind::Silent, Some(id), "says ready, and receives nothing", why, what_to_do)
@@ -159,7 +165,49 @@ fn token(status: &AccountStatus) -> Option<Finding> {
     )
 }
 
-fn policy(id: &AccountId, verdicts: &Verdicts) -> Vec<Finding> {
+/// What the platform refuses for want of a permission, whatever the connection says.
+fn denied(status: &AccountStatus) -> Vec<Finding> {
+    let id = &status.id;
+    let finding = |(what, denied): (&&str, &Denied)| {
+        let wanted = match &*denied.lacks {
+            [] => "the permission for it".to_owned(),
+            [one] => format!("the permission {one}"),
+            several => format!("one of the permissions {}", several.join(", ")),
+        };
+        Finding::error(
+            Kind::MissingScopes,
+            Some(id),
+            format!("may not {what}: the platform refuses it for want of a permission"),
+            denied.why.clone(),
+            format!(
+                "give the bot {wanted} on the platform's own pages, and publish it; it is tried again every 10 min, and \
+                 `moorline account probe {id}` or `moorline outbox retry` try at once"
+            ),
+        )
+        .times(denied.since, None)
+    };
+    status.symptoms.denied.iter().map(finding).collect()
+}
+
+/// By how much our clock differs from the platform's at this moment: a clock that is set right is right at once.
+fn clock(status: &AccountStatus, now: Now) -> Option<Finding> {
+    let seen = status.symptoms.platform?;
+    let there = seen.there + (now.with_sleep - seen.here);
+    let (behind, ahead) = (there.since(now.wall), now.wall.since(there));
+    let (off, word) = if behind > ahead { (behind, "behind") } else { (ahead, "ahead of") };
+    (off.saturating_sub(seen.within) > SKEW).then(|| {
+        Finding::error(
+            Kind::ClockSkew,
+            Some(&status.id),
+            "this machine's clock and the platform's differ: times that are shown are wrong, and schedules are early or late",
+            format!("our clock is {} s {word} the platform's", off.as_secs()),
+            "let the machine keep its time, by NTP for example; waits and expiries do not depend on it",
+        )
+        .warning()
+    })
+}
+
+pub(super) fn policy(id: &AccountId, verdicts: &Verdicts) -> Vec<Finding> {
     let (access, table) = (&verdicts.access, access_table(id));
     let no_users = access.direct == DirectPolicy::Allowlist && access.users.is_empty();
     let no_groups = access.group == GroupPolicy::Allowlist && access.groups.is_empty();
@@ -219,7 +267,7 @@ fn everything_dropped(id: &AccountId, verdicts: &Verdicts, table: &str) -> Optio
     })
 }
 
-fn dead_letters(id: &AccountId, dead: u64) -> Option<Finding> {
+pub(super) fn dead_letters(id: &AccountId, dead: u64) -> Option<Finding> {
     (dead > 0).then(|| {
         Finding::error(
             Kind::DeadLetters,

@@ -25,6 +25,8 @@ pub struct Finding {
     pub since: Option<Timestamp>,
     /// When it is tried again; `None` when an attempt is under way or there is nothing to try.
     pub next_attempt_at: Option<Timestamp>,
+    /// Where to read more: [`FindingKind::page`].
+    pub page: &'static str,
 }
 
 /// How bad it is.
@@ -55,6 +57,11 @@ macro_rules! kinds {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text,)* }
             }
+
+            /// The section of the documentation that explains it.
+            pub const fn page(self) -> &'static str {
+                match self { $(Self::$name => concat!("docs/doctor.md#", $text),)* }
+            }
         }
     };
 }
@@ -66,6 +73,22 @@ kinds! {
     StoreFailed = "store_failed",
     /// The file on disk is not the configuration in use (F-079).
     ConfigInvalid = "config_invalid",
+    /// The configuration is right, and could not be applied just then (F-077).
+    ReloadFailed = "reload_failed",
+    /// The configuration works, and probably not as it was meant.
+    ConfigWarning = "config_warning",
+    /// Others may read what is ours alone (F-096).
+    FileExposed = "file_exposed",
+    /// The disk is nearly full (F-074).
+    DiskLow = "disk_low",
+    /// The process may open too few files for its accounts (F-099).
+    FewFiles = "few_files",
+    /// Our clock and the platform's differ (F-089).
+    ClockSkew = "clock_skew",
+    /// An actor other than a connection failed too often.
+    ActorParked = "actor_parked",
+    /// Alerts do not get to whom they are for (F-103).
+    AlertFailed = "alert_failed",
     /// The account is connecting or reconnecting.
     NotReady = "not_ready",
     /// The account is blocked: an operator has to act.
@@ -82,6 +105,8 @@ kinds! {
     IdentityUnverified = "identity_unverified",
     /// There is no access token (F-008).
     NoToken = "no_token",
+    /// The platform does not let us do something for want of a permission.
+    MissingScopes = "missing_scopes",
     /// The policy admits nobody at all (F-092).
     AdmitsNobody = "admits_nobody",
     /// A list that is in force is empty (F-092).
@@ -94,17 +119,31 @@ kinds! {
     AgentUnavailable = "agent_unavailable",
     /// An agent takes turns and answers none of them (F-047).
     AgentFailing = "agent_failing",
+    /// An agent has been working on a turn for long (F-052).
+    TurnStuck = "turn_stuck",
+    /// A message waits for long, and nobody works on it (F-046).
+    TurnWaits = "turn_waits",
+    /// A turn was given up after three attempts (F-069).
+    TurnParked = "turn_parked",
     /// Messages of ours wait because they could not be sent (F-053).
     SendsWait = "sends_wait",
+    /// Messages of ours wait, and nobody has tried to send them.
+    OutboxStale = "outbox_stale",
     /// Nothing is configured that could receive a message.
     NoAccounts = "no_accounts",
     /// An account has rows and is not configured (F-055).
     Orphaned = "orphaned",
+    /// There is no data directory; only without a running process.
+    NoDataDir = "no_data_dir",
+    /// The store cannot be read; only without a running process.
+    StoreUnreadable = "store_unreadable",
+    /// The last run did not end in an orderly way; only without a running process.
+    UncleanStop = "unclean_stop",
 }
 
 impl Finding {
     /// Something that keeps messages from being received, answered or sent.
-    pub(super) fn error(
+    pub(crate) fn error(
         kind: FindingKind,
         account: Option<&AccountId>,
         what: impl Into<String>,
@@ -120,18 +159,19 @@ impl Finding {
             what_to_do: what_to_do.into(),
             since: None,
             next_attempt_at: None,
+            page: kind.page(),
         }
     }
 
     /// The same, with when it began and when it is tried again.
-    pub(super) fn times(mut self, since: Timestamp, next_attempt_at: Option<Timestamp>) -> Self {
+    pub(crate) fn times(mut self, since: Timestamp, next_attempt_at: Option<Timestamp>) -> Self {
         self.since = Some(since);
         self.next_attempt_at = next_attempt_at;
         self
     }
 
     /// The same as a warning.
-    pub(super) fn warning(mut self) -> Self {
+    pub(crate) fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }

@@ -55,7 +55,7 @@ pub struct Discarded {
 }
 
 /// Of the accounts that are left when the configured ones are taken away: those with rows.
-pub(super) fn orphans(counts: BTreeMap<AccountId, Counts>) -> Vec<Orphan> {
+pub(crate) fn orphans(counts: BTreeMap<AccountId, Counts>) -> Vec<Orphan> {
     let with_rows = counts.into_iter().filter(|(_, counts)| *counts != Counts::default());
     with_rows.map(|(id, counts)| Orphan { id, counts }).collect()
 }

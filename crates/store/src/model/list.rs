@@ -6,10 +6,10 @@ use moorline_core::{AccountId, ConversationId, InboxId};
 use super::{ModelStore, State};
 use crate::StoreError;
 use crate::listing::{
-    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, Listing, OutboxFilter, Page, Scope,
+    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, Listing, OutboxFilter, Page, ParkedTurn, Scope,
     SessionFilter, SessionRow, cut,
 };
-use crate::rows::{InboxRow, InboxState, OutboxRow};
+use crate::rows::{InboxRow, InboxState, OutboxRow, TurnState};
 use crate::trace::{Trace, Traced};
 
 impl State {
@@ -143,6 +143,26 @@ impl Listing for ModelStore {
                 row
             });
             page.of(rows.collect(), None, |row| row.id.get())
+        })
+    }
+
+    fn parked(&self, limit: u32) -> BoxFuture<'static, Result<Vec<ParkedTurn>, StoreError>> {
+        self.read(|state| {
+            let is_last = |turn: &&super::Turn| {
+                let of = |other: &&super::Turn| {
+                    other.row.account == turn.row.account && other.row.conversation == turn.row.conversation
+                };
+                let mut later = state.turns.values().filter(of).filter(|other| other.row.id > turn.row.id);
+                later.all(|other| other.row.state == TurnState::Parked)
+            };
+            let parked = state.turns.values().filter(|turn| turn.row.state == TurnState::Parked);
+            let rows = parked.filter(is_last).map(|turn| ParkedTurn {
+                account: turn.row.account.clone(),
+                conversation: turn.row.conversation.clone(),
+                turn: turn.row.id,
+                at: turn.ended_at.unwrap_or(turn.row.started_at),
+            });
+            rows.take(limit as usize).collect()
         })
     }
 

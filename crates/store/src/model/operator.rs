@@ -63,6 +63,12 @@ impl State {
         let account = self.account(lease)?;
         account.transcripts.remove(of);
         account.active.insert(of.clone(), at);
+        let parked = |turn: &&mut super::Turn| {
+            turn.row.account == lease.account
+                && turn.row.conversation == *of
+                && turn.row.state == TurnState::Parked
+        };
+        self.turns.values_mut().filter(parked).for_each(|turn| turn.row.state = TurnState::Reset);
         let Some(turn) = self.active_turn(&lease.account, of).map(|turn| turn.row.id) else {
             return Ok(Outcome::Applied(0));
         };

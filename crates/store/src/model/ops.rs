@@ -52,6 +52,10 @@ impl State {
             (&Op::Prune { before, dedupe_before, limit }, _) => Ok(self.prune(before, dedupe_before, limit)),
             (Op::RememberAnswer { key, answer }, _) => Ok(self.remember_answer(key, tx.at, answer)),
             (&Op::ForgetAnswers { before, limit }, _) => Ok(self.forget_answers(before, limit)),
+            (Op::Remember { name, value }, _) => {
+                self.memos.insert(name.clone(), value.clone());
+                Ok(Outcome::Applied(0))
+            }
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -63,6 +67,7 @@ impl State {
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
+            | Op::Remember { .. }
             | Op::RememberAnswer { .. }
             | Op::ForgetAnswers { .. } => Err(Stop::Refused("this operation belongs to no account")),
             Op::Receive { message } => self.receive(lease, at, message),

@@ -54,6 +54,10 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             }
             (Op::RememberAnswer { key, answer }, _) => requests::remember(conn, key, tx.at, answer)?,
             (&Op::ForgetAnswers { before, limit }, _) => requests::forget(conn, before, limit)?,
+            (Op::Remember { name, value }, _) => {
+                conn.run(sql::MEMO_SET, params![name, value, tx.at.as_millis()])?;
+                Outcome::Applied(0)
+            }
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
             (op, Some(lease)) => {
                 Scope { conn, lease, at: tx.at, tally: &mut tally, sessions: &mut sessions }.apply(op)?
@@ -122,6 +126,7 @@ impl Scope<'_> {
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
+            | Op::Remember { .. }
             | Op::RememberAnswer { .. }
             | Op::ForgetAnswers { .. } => {
                 Err(Stop::Refused("this operation belongs to no account".to_owned()))

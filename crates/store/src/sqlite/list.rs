@@ -9,8 +9,8 @@ use super::apply::Prepared;
 use super::read::{account_id, inbox_row, named, outbox_row, settled_state, time, turn_state};
 use super::statements as sql;
 use crate::listing::{
-    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, OutboxFilter, Page, Scope, SessionFilter,
-    SessionRow, SessionState, cut,
+    ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, OutboxFilter, Page, ParkedTurn, Scope,
+    SessionFilter, SessionRow, SessionState, cut,
 };
 use crate::rows::{OutboxRow, OutboxState};
 
@@ -60,6 +60,17 @@ pub(super) fn outbox(conn: &Connection, filter: &OutboxFilter, page: Page) -> Re
     };
     let rows = all(conn, &outbox_sql(filter), page, &filter.scope, floor.unwrap_or(0), read)?;
     Ok(page.of(rows, floor, |row| row.id.get()))
+}
+
+pub(super) fn parked(conn: &Connection, limit: u32) -> Result<Vec<ParkedTurn>> {
+    conn.all(sql::TURNS_PARKED, [limit], |row| {
+        Ok(ParkedTurn {
+            account: account_id(row, 0)?,
+            conversation: ConversationId::new(row.get::<_, String>(1)?),
+            turn: TurnId::new(row.get(2)?),
+            at: time(row, 3)?,
+        })
+    })
 }
 
 /// The number of the last row that one page looks at, unless it may look at all there are.

@@ -100,6 +100,10 @@ pub(super) fn answer(conn: &Connection, key: &str) -> Result<Option<RequestAnswe
     })
 }
 
+pub(super) fn remembered(conn: &Connection, name: &str) -> Result<Option<String>> {
+    conn.find(sql::MEMO, [name], |row| row.get(0))
+}
+
 /// The counts kept by every transaction.
 pub(super) fn counts(conn: &Connection) -> Result<BTreeMap<AccountId, Counts>> {
     tallied(conn, sql::TALLY)

@@ -17,6 +17,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/operator.sql"),
     include_str!("schema/retention.sql"),
     include_str!("schema/requests.sql"),
+    include_str!("schema/doctor.sql"),
 ];
 
 /// How long a statement waits for a lock that another connection holds for a moment.
@@ -184,7 +185,23 @@ fn check_after_unclean_stop(conn: &Connection, file: &Path) -> Result<(), OpenEr
     }
 }
 
-fn database_error(file: &Path, error: &rusqlite::Error) -> OpenError {
+/// Whether the schema is the present one: others cannot be read by somebody who may not bring them up to date.
+pub(super) fn is_present(conn: &Connection, file: &Path) -> Result<(), OpenError> {
+    let found: u32 = conn
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| database_error(file, &error))?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(OpenError::TooNew { path: file.to_owned(), found, known });
+    }
+    if found < known {
+        let message = format!("its schema is version {found}, and the next start brings it up to date");
+        return Err(OpenError::Database { path: file.to_owned(), message });
+    }
+    Ok(())
+}
+
+pub(super) fn database_error(file: &Path, error: &rusqlite::Error) -> OpenError {
     OpenError::Database { path: file.to_owned(), message: error.to_string() }
 }
 

@@ -14,6 +14,10 @@ pub(super) const BOOT_END: &str = "UPDATE boot SET ended_at = ?2 WHERE name = ?1
 pub(super) const BOOT_EXISTS: &str = "SELECT 1 FROM boot WHERE name = ?1";
 pub(super) const BOOT_LAST_ENDED: &str = "SELECT ended_at IS NOT NULL FROM boot ORDER BY id DESC LIMIT 1";
 
+pub(super) const BOOT_LAST: &str = "SELECT version, started_at, ended_at FROM boot ORDER BY id DESC LIMIT 1";
+pub(super) const TURNS_OPEN: &str =
+    "SELECT count(*) FROM turn INDEXED BY turn_active WHERE state IN ('running', 'interrupted')";
+
 pub(super) const ACCOUNT: &str = "SELECT id, epoch FROM account WHERE name = ?1";
 pub(super) const ACCOUNT_TAKE_OVER: &str = "
     INSERT INTO account (name, epoch, updated_at) VALUES (?1, 1, ?2)

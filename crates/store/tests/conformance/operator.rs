@@ -284,6 +284,56 @@ async fn a_reset_gives_the_turn_up_and_keeps_what_waits_f052() {
     .await;
 }
 
+/// Parked turns are there until their conversation has got over them.
+#[tokio::test]
+async fn a_parked_turn_is_listed_until_it_is_resumed_reset_or_followed_f069() {
+    each(async |store, name| {
+        let parked = async || {
+            let parked = store.listing().parked(9).await.unwrap();
+            parked.into_iter().map(|turn| turn.turn.get()).collect::<Vec<_>>()
+        };
+        let park_one = |input, turn| {
+            let key = u8::try_from(input).unwrap();
+            [
+                (receive(key, Verdict::Allow), Applied(input)),
+                (start(input), Applied(turn)),
+                (interrupt(), Applied(1)),
+                (park(turn), Applied(0)),
+            ]
+        };
+        story(store, name, park_one(1, 1).into_iter().chain(park_one(2, 2))).await;
+        assert_eq!(parked().await, [1, 2], "{name}");
+        story(store, name, [(reset(), Applied(0)), (reopen(), Conflict)]).await;
+        assert_eq!(parked().await, [0; 0], "{name}: reset");
+        story(store, name, park_one(3, 3)).await;
+        assert_eq!(parked().await, [3], "{name}");
+        story(store, name, [(reopen(), Applied(1)), (start(3), Applied(4))]).await;
+        assert_eq!(parked().await, [0; 0], "{name}: resumed");
+        story(store, name, [(interrupt(), Applied(1)), (park(4), Applied(0))]).await;
+        assert_eq!(parked().await, [3, 4], "{name}: again");
+        story(store, name, [(receive(4, Verdict::Allow), Applied(4)), (start(4), Applied(5))]).await;
+        assert_eq!(parked().await, [0; 0], "{name}: followed");
+    })
+    .await;
+}
+
+/// The alerts' memory, for one.
+#[tokio::test]
+async fn a_text_is_kept_under_its_name() {
+    each(async |store, name| {
+        let keep = async |value: &str| {
+            let op = Op::Remember { name: "alerts".to_owned(), value: value.to_owned() };
+            store.commit(Tx::global(at(1), [op])).await.unwrap();
+        };
+        assert_eq!(store.remembered("alerts").await.unwrap(), None, "{name}");
+        keep("one").await;
+        keep("two").await;
+        assert_eq!(store.remembered("alerts").await.unwrap().as_deref(), Some("two"), "{name}");
+        assert_eq!(store.remembered("other").await.unwrap(), None, "{name}");
+    })
+    .await;
+}
+
 /// F-055: an account's rows go some at a time, its counts with them, and nobody else's.
 #[tokio::test]
 async fn an_accounts_rows_are_deleted_in_batches_and_no_other_accounts_f055() {

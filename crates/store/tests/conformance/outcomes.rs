@@ -60,9 +60,11 @@ fn take_over() -> Op {
 async fn story(store: &dyn Store, name: &str, epoch: i64, lines: Vec<(Op, Outcome)>) {
     for (number, (op, outcome)) in lines.into_iter().enumerate() {
         let tx = match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
-                Tx::global(at(1), [op])
-            }
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::Remember { .. } => Tx::global(at(1), [op]),
             _ => Tx::under(&lease(epoch), at(1), [op]),
         };
         let told = format!("{name}, line {number}: {tx:?}");

@@ -1,13 +1,19 @@
 use std::collections::BTreeMap;
 
 use moorline_config::Access;
-use moorline_core::{ChatId, Identity, UserId};
+use moorline_core::{ChatId, Failure, Identity, Monotonic, Timestamp, UserId};
 use moorline_store::{Counts, Verdict};
 
 use super::*;
-use crate::board::{Board, TokenStatus};
+use crate::board::{Board, PlatformTime, TokenStatus};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_176_000_000);
+
+/// A day after the process began.
+fn now() -> Now {
+    let monotonic = Monotonic::from_origin(Duration::from_secs(86_400));
+    Now { wall: NOW, monotonic, with_sleep: monotonic }
+}
 
 fn open() -> Access {
     let (direct, group) = (DirectPolicy::Allow, GroupPolicy::Mention);
@@ -22,6 +28,7 @@ fn healthy() -> AccountView {
     board.update(&id, |status| {
         status.enter(AccountState::Ready, NOW);
         status.evidence.last_frame_at = Some(NOW);
+        status.symptoms.heard = Some(now().monotonic);
         let identity = Identity { id: UserId::new("ou_bot"), name: "Bot".to_owned() };
         status.identity.known(&identity, IdentityState::Verified, NOW);
         status.token = Some(TokenStatus::unused(NOW));
@@ -34,7 +41,7 @@ fn found(view: &AccountView, access: Access, dropped: &[DropReason]) -> Vec<Find
     for reason in dropped {
         verdicts.note(&ChatId::new("oc_1"), Verdict::Drop(*reason));
     }
-    examine(view, Some(&verdicts), NOW)
+    examine(view, Some(&verdicts), now())
 }
 
 fn cause(class: FailureClass, code: Option<&str>) -> Option<Cause> {
@@ -68,7 +75,9 @@ fn every_trouble_is_a_finding_with_what_to_do_f101() {
         }),
         (Kind::Parked, "", |view, _, _| view.status.enter(AccountState::Parked, NOW)),
         (Kind::Silent, "the last frame was received at", |view, _, _| {
-            view.status.evidence.last_frame_at = Some(NOW.minus(SILENCE + Duration::from_secs(1)));
+            let silence = SILENCE + Duration::from_secs(1);
+            view.status.symptoms.heard =
+                Some(Monotonic::from_origin(now().monotonic.since_origin() - silence));
         }),
         (Kind::IdentityUnknown, "bot info: it failed", |view, _, _| {
             view.status.identity.state = IdentityState::Unknown;
@@ -95,6 +104,16 @@ fn every_trouble_is_a_finding_with_what_to_do_f101() {
         (Kind::EverythingDropped, "user_not_allowed 3", |_, access, dropped| {
             (access.direct, access.users) = (DirectPolicy::Allowlist, vec![UserId::new("ou_1")]);
             dropped.extend([DropReason::UserNotAllowed; 3]);
+        }),
+        (Kind::MissingScopes, "send: refused", |view, _, _| {
+            let lacks = vec!["im:message".to_owned()];
+            let refused = Failure::new(FailureClass::Permission, "send: refused").with_lacks(lacks);
+            view.status.called("send", Some(&refused), NOW);
+        }),
+        (Kind::ClockSkew, "our clock is 62 s behind the platform's", |view, _, _| {
+            let there = NOW + Duration::from_secs(62);
+            view.status.symptoms.platform =
+                Some(PlatformTime { there, here: now().with_sleep, within: Duration::from_secs(1) });
         }),
         (Kind::DeadLetters, "refused", |view, _, _| view.counts.dead = 2),
     ];
@@ -140,4 +159,51 @@ fn an_account_that_is_down_says_since_when_and_when_it_is_tried_next_f101() {
 fn every_kind_has_a_name_of_its_own() {
     let names: BTreeMap<&str, Kind> = Kind::ALL.iter().map(|kind| (kind.as_str(), *kind)).collect();
     assert_eq!(names.len(), Kind::ALL.len());
+}
+
+/// F-089: only the difference counts, in both directions, and a clock that is set right is right at once.
+#[test]
+fn a_clock_that_differs_is_found_and_setting_it_right_ends_it_f089() {
+    let mut view = healthy();
+    let skewed = |view: &AccountView, wall: i64, later: u64| {
+        let later = Duration::from_secs(later);
+        let mut moment = now();
+        moment.wall = Timestamp::from_millis(NOW.as_millis() + wall * 1_000) + later;
+        moment.monotonic = moment.monotonic + later;
+        moment.with_sleep = moment.with_sleep + later;
+        clock(&view.status, moment).is_some()
+    };
+    assert!(!skewed(&view, 0, 0), "nothing is known");
+    view.status.symptoms.platform =
+        Some(PlatformTime { there: NOW, here: now().with_sleep, within: Duration::from_secs(2) });
+    for (off, found) in [(0, false), (62, false), (63, true), (-62, false), (-63, true), (-86_400, true)] {
+        assert_eq!(skewed(&view, off, 0), found, "{off}");
+        assert_eq!(skewed(&view, off, 7_200), found, "{off}, two hours later");
+    }
+}
+
+#[test]
+fn a_permission_that_is_missing_is_named_until_the_call_is_made() {
+    let mut view = healthy();
+    let refuse = |lacks: &[&str]| {
+        let lacks = lacks.iter().map(|scope| (*scope).to_owned()).collect();
+        Failure::new(FailureClass::Permission, "send: refused").with_lacks(lacks)
+    };
+    for (lacks, part) in [
+        (&[][..], "give the bot the permission for it"),
+        (&["im:message"][..], "the permission im:message on"),
+        (&["im:message", "im:chat"][..], "one of the permissions im:message, im:chat on"),
+    ] {
+        view.status.called("send", Some(&refuse(lacks)), NOW);
+        let findings = found(&view, open(), &[]);
+        assert_eq!(findings[0].kind, Kind::MissingScopes);
+        assert!(findings[0].what_to_do.contains(part), "{findings:?}");
+    }
+    // Trouble of another kind says nothing about permissions; a call that is made does.
+    view.status.called("send", Some(&Failure::transient("no")), NOW);
+    assert_eq!(found(&view, open(), &[]).len(), 1);
+    view.status.called("look up", None, NOW);
+    assert_eq!(found(&view, open(), &[]).len(), 1);
+    view.status.called("send", None, NOW);
+    assert_eq!(found(&view, open(), &[]), []);
 }

@@ -73,6 +73,7 @@ impl Scope<'_> {
         self.conn.run(sql::TRANSCRIPT_RESET, key)?;
         let row = params![self.lease.account, conversation, self.at.as_millis()];
         let turn: Option<i64> = self.conn.find(sql::TURN_RESET, row, |row| row.get(0))?;
+        self.conn.run(sql::TURNS_PARKED_RESET, key)?;
         // What this transaction added before it is gone too.
         self.session(conversation).entries = 0;
         if let Some(turn) = turn {

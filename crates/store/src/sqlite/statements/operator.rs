@@ -27,6 +27,22 @@ pub(in crate::sqlite) const TURN_RESET: &str = "
     UPDATE turn SET state = 'reset', ended_at = ?3
     WHERE account = ?1 AND conversation = ?2 AND state IN ('running', 'interrupted')
     RETURNING id";
+/// What was given up before is over too: nothing is left to be resumed.
+pub(in crate::sqlite) const TURNS_PARKED_RESET: &str = "
+    UPDATE turn SET state = 'reset' WHERE account = ?1 AND conversation = ?2 AND state = 'parked'";
+/// A turn that was given up, until its conversation has got over it: by a turn after it, or by a reset.
+pub(in crate::sqlite) const TURNS_PARKED: &str = "
+    SELECT account.name, turn.conversation, turn.id, coalesce(turn.ended_at, turn.started_at)
+    FROM turn INDEXED BY turn_parked CROSS JOIN account ON account.id = turn.account
+    WHERE turn.state = 'parked' AND NOT EXISTS (
+        SELECT 1 FROM turn AS later
+        WHERE later.account = turn.account AND later.conversation = turn.conversation
+          AND later.id > turn.id AND later.state <> 'parked')
+    ORDER BY turn.id LIMIT ?1";
+pub(in crate::sqlite) const MEMO: &str = "SELECT value FROM memo WHERE name = ?1";
+pub(in crate::sqlite) const MEMO_SET: &str = "
+    INSERT INTO memo (name, value, updated_at) VALUES (?1, ?2, ?3)
+    ON CONFLICT (name) DO UPDATE SET value = excluded.value, updated_at = excluded.updated_at";
 pub(in crate::sqlite) const TRANSCRIPT_RESET: &str = "
     DELETE FROM entry WHERE account = ?1 AND conversation = ?2";
 pub(in crate::sqlite) const SESSION_EMPTY: &str = "
@@ -115,6 +131,9 @@ pub(in crate::sqlite) const OPERATOR: &[&str] = &[
     TURNS_PARKED_LAST,
     SETTLED_REOPEN,
     TURN_RESET,
+    TURNS_PARKED_RESET,
+    MEMO,
+    MEMO_SET,
     TRANSCRIPT_RESET,
     SESSION_EMPTY,
     CONVERSATION_KNOWN,
