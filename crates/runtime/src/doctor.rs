@@ -4,6 +4,7 @@
 //! not ready, for whatever reason, is always a finding; configuration alone never makes one healthy (G14).
 
 mod account;
+mod cron;
 mod finding;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use serde::Serialize;
 pub use finding::{Finding, FindingKind, Severity};
 
 use crate::board::{AgentState, AgentStatus};
-use crate::handle::{AccountView, Orphan, StoreStatus};
+use crate::handle::{AccountView, JobView, Orphan, StoreStatus};
 use crate::reload::ConfigStatus;
 use crate::verdicts::Verdicts;
 
@@ -49,6 +50,7 @@ pub(crate) struct Snapshot<'a> {
     /// The first message of each conversation that waits although it was tried.
     pub(crate) waiting: &'a [OutboxRow],
     pub(crate) accounts: &'a [AccountView],
+    pub(crate) jobs: &'a [JobView],
     pub(crate) verdicts: &'a BTreeMap<AccountId, Verdicts>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) fn examine(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(snapshot.agents.iter().filter_map(|(name, status)| agent(name, status)));
     findings.extend(snapshot.orphaned.iter().map(orphan));
     findings.extend(sends(snapshot.waiting, snapshot.now));
+    findings.extend(snapshot.jobs.iter().filter_map(cron::examine));
     if snapshot.accounts.is_empty() {
         findings.push(Finding::error(
             FindingKind::NoAccounts,

@@ -1,8 +1,10 @@
 //! The handle: what an operator's tools may see and do. It reads snapshots and sends commands; no state of an
 //! actor is behind it.
 
+mod cron;
 mod repair;
 
+pub use cron::{AddJob, CronStatus, JobView};
 pub use repair::{Discarded, Orphan, Resumed, ResumedFrom};
 
 use std::collections::BTreeMap;
@@ -13,7 +15,8 @@ use actix::prelude::*;
 use moorline_channel::Plan;
 use moorline_config::Config;
 use moorline_core::{
-    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, OutboxId, Timestamp,
+    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, JobId, OutboxId,
+    Timestamp,
 };
 use moorline_store::{Counts, Entry, Health, Listing, OutboxRow, OutboxState, Store, StoreError};
 use moorline_supervision::{ActorRef, Node, Tree};
@@ -24,6 +27,7 @@ use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::doctor::{self, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::reload::{self, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
+use crate::scheduler::{InvalidSchedule, Scheduler};
 
 /// How many conversations of an account the doctor looks at for messages that cannot be sent.
 const HEADS_EXAMINED: u32 = 256;
@@ -45,6 +49,7 @@ pub struct Handle {
     pub(crate) tree: Tree,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) accounts: ActorRef<Accounts>,
+    pub(crate) scheduler: ActorRef<Scheduler>,
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
     pub(crate) has_config_file: bool,
@@ -74,6 +79,8 @@ pub struct Status {
     pub agents: BTreeMap<String, AgentStatus>,
     /// Every account, by id.
     pub accounts: Vec<AccountView>,
+    /// The scheduler.
+    pub cron: CronStatus,
     /// Accounts that are not configured and have rows all the same (F-055).
     pub orphaned: Vec<Orphan>,
 }
@@ -150,6 +157,15 @@ pub enum CommandError {
     /// Nothing in the conversation is parked, interrupted or waiting.
     #[error("there is nothing to resume in this session: {0}")]
     NothingToResume(&'static str),
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    UnknownJob(JobId),
+    /// A job's schedule or time zone cannot be read.
+    #[error(transparent)]
+    InvalidSchedule(#[from] InvalidSchedule),
+    /// There is no room for one more job.
+    #[error("there are {0} jobs, and no more than that are taken: remove one first")]
+    TooManyJobs(usize),
     /// The actor that would do it is being restarted, or is too busy to answer in time.
     #[error("the runtime could not take the command just now; it may be sent again")]
     Busy,
@@ -178,6 +194,7 @@ impl Handle {
             store,
             config: self.config_status.read().clone(),
             accounts,
+            cron: self.cron_status().await?,
             orphaned: repair::orphans(counts),
         })
     }
@@ -220,7 +237,9 @@ impl Handle {
         for view in accounts.iter().filter(|view| view.counts.outbox > 0) {
             waiting.extend(self.store.outbox_heads(&view.status.id, HEADS_EXAMINED).await?);
         }
+        let jobs = self.jobs().await?;
         let snapshot = Snapshot {
+            jobs: &jobs,
             waiting: &waiting,
             agents: &self.board.agents(),
             orphaned: &repair::orphans(counts),

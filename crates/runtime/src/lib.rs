@@ -18,6 +18,7 @@ mod random;
 mod recovery;
 mod reload;
 mod runtime;
+mod scheduler;
 mod services;
 mod storage;
 mod verdicts;
@@ -28,16 +29,18 @@ pub use board::{AccountStatus, AgentState, AgentStatus, Board, IdentityStatus, T
 pub use doctor::{Finding, FindingKind, Report, Severity};
 pub use exit::ExitReason;
 pub use handle::{
-    AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Status,
-    StoreStatus, Turns,
+    AccountView, AddJob, CommandError, CronStatus, Discarded, Enqueued, Handle, JobView, NotReady, Orphan,
+    Resumed, ResumedFrom, Status, StoreStatus, Turns,
 };
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};
+pub use scheduler::InvalidSchedule;
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
-    ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, Role, Scope, SessionFilter,
-    SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    ActiveTurn, Counts, Delivery, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, JobKind,
+    JobRow, LONGEST_PAGE, Listed, Listing, MissedPolicy, OutboxFilter, OutboxRow, OutboxState, Page, Receipt,
+    Role, RunResult, RunRow, Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced,
+    TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

@@ -2,6 +2,7 @@
 
 mod apply;
 mod checkpoint;
+mod cron;
 mod group;
 mod list;
 mod queue;
@@ -22,7 +23,7 @@ use std::thread::{self, JoinHandle};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
+use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, JobId, OutboxId, RunId};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -35,6 +36,7 @@ use self::reader::{Job, snapshot};
 use self::status::Status;
 pub use self::status::{Fault, Statistics};
 use self::writer::Request;
+use crate::cron::{JobRow, RunRow};
 use crate::data_dir::{DataDir, OpenError};
 use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, SessionFilter, SessionRow,
@@ -365,6 +367,22 @@ impl Listing for SqliteStore {
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
         let traced = traced.clone();
         self.read(move |conn| trace::trace(conn, &traced))
+    }
+
+    fn jobs(&self) -> BoxFuture<'static, Result<Vec<JobRow>, StoreError>> {
+        self.read(cron::jobs)
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'static, Result<Option<JobRow>, StoreError>> {
+        self.read(move |conn| cron::job(conn, id))
+    }
+
+    fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>> {
+        self.read(move |conn| cron::runs(conn, job, page))
+    }
+
+    fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>> {
+        self.read(move |conn| cron::run(conn, id))
     }
 }
 

@@ -95,6 +95,10 @@ kinds! {
     SendsWait = "sends_wait",
     /// Nothing is configured that could receive a message.
     NoAccounts = "no_accounts",
+    /// A job failed too often and was disabled (F-088).
+    CronDisabled = "cron_disabled",
+    /// The last run of a job failed (F-088).
+    CronFailing = "cron_failing",
     /// An account has rows and is not configured (F-055).
     Orphaned = "orphaned",
 }

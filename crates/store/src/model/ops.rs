@@ -8,6 +8,7 @@ use moorline_core::{
 
 use super::{Account, Beside, Boot, Message, Seen, State, Turn};
 use crate::StoreError;
+use crate::cron::turn_result;
 use crate::rows::{
     Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
 };
@@ -50,6 +51,12 @@ impl State {
             (Op::EndBoot { boot }, _) => self.end_boot(boot),
             (Op::TakeOver { account }, _) => Ok(self.take_over(account, tx.at)),
             (&Op::Prune { before, dedupe_before, limit }, _) => Ok(self.prune(before, dedupe_before, limit)),
+            (Op::AddJob { job }, _) => Ok(self.add_job(tx.at, job)),
+            (Op::RemoveJob { job }, _) => self.remove_job(*job),
+            (Op::SwitchJob { job, enabled, next_due, reason }, _) => {
+                self.switch_job(tx.at, *job, *enabled, *next_due, reason.as_ref())
+            }
+            (Op::RecordRun { run }, lease) => self.record_run(lease.as_ref(), tx.at, run),
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -57,9 +64,14 @@ impl State {
 
     fn apply_owned(&mut self, lease: &Lease, at: Timestamp, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
-                Err(Stop::Refused("this operation belongs to no account"))
-            }
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::AddJob { .. }
+            | Op::RemoveJob { .. }
+            | Op::SwitchJob { .. }
+            | Op::RecordRun { .. } => Err(Stop::Refused("this operation belongs to no account")),
             Op::Receive { message } => self.receive(lease, at, message),
             Op::SetCursor { kind, value } => {
                 let cursors = &mut self.account(lease)?.cursors;
@@ -138,7 +150,7 @@ impl State {
         Outcome::Applied(epoch.get())
     }
 
-    fn receive(&mut self, lease: &Lease, at: Timestamp, message: &NewMessage) -> Step {
+    pub(super) fn receive(&mut self, lease: &Lease, at: Timestamp, message: &NewMessage) -> Step {
         if message.dedupe.is_empty() {
             return Err(Stop::Refused("a message without a key to recognise its repetition"));
         }
@@ -249,6 +261,7 @@ impl State {
             interrupted_at: None,
             resumed_at: None,
             ended_at: None,
+            result: None,
         };
         self.turns.insert(id, turn);
         Ok(Outcome::Applied(id.get()))
@@ -298,6 +311,7 @@ impl State {
         let found = self.turn_in(lease, turn, TurnState::Running);
         let found = found.filter(|found| found.row.claim == claim).ok_or(FENCED)?;
         (found.row.state, found.ended_at) = (TurnState::Done, Some(at));
+        found.result = Some(turn_result(entries));
         let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
         self.account(lease)?.active.insert(conversation.clone(), at);
         let transcript = self.account(lease)?.transcripts.entry(conversation).or_default();
@@ -352,7 +366,7 @@ impl State {
         }
     }
 
-    fn enqueue_parts(&mut self, lease: &Lease, at: Timestamp, parts: &[NewReply]) -> Step {
+    pub(super) fn enqueue_parts(&mut self, lease: &Lease, at: Timestamp, parts: &[NewReply]) -> Step {
         let Some((first, others)) = parts.split_first() else {
             return Err(Stop::Refused("a message without a part"));
         };

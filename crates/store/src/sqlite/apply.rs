@@ -1,5 +1,6 @@
 //! One transaction's operations, carried out on a connection inside a savepoint that the caller opens and closes.
 
+mod cron;
 mod discard;
 mod inbox;
 mod operator;
@@ -50,6 +51,16 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (Op::TakeOver { account }, _) => take_over(conn, account, tx.at)?,
             (&Op::Prune { before, dedupe_before, limit }, _) => {
                 prune::prune(conn, &mut tally, before, dedupe_before, limit)?
+            }
+            (Op::AddJob { job }, _) => cron::add_job(conn, tx.at, job)?,
+            (&Op::RemoveJob { job }, _) => cron::remove_job(conn, job)?,
+            (Op::SwitchJob { job, enabled, next_due, reason }, _) => {
+                cron::switch_job(conn, tx.at, *job, *enabled, *next_due, reason.as_deref())?
+            }
+            (Op::RecordRun { run }, lease) => {
+                let (tally, sessions) = (&mut tally, &mut sessions);
+                let mut scope = lease.map(|lease| Scope { conn, lease, at: tx.at, tally, sessions });
+                cron::record_run(conn, tx.at, scope.as_mut(), run)?
             }
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
             (op, Some(lease)) => {
@@ -115,9 +126,14 @@ struct Scope<'a> {
 impl Scope<'_> {
     fn apply(&mut self, op: &Op) -> Step {
         match op {
-            Op::BeginBoot { .. } | Op::EndBoot { .. } | Op::TakeOver { .. } | Op::Prune { .. } => {
-                Err(Stop::Refused("this operation belongs to no account".to_owned()))
-            }
+            Op::BeginBoot { .. }
+            | Op::EndBoot { .. }
+            | Op::TakeOver { .. }
+            | Op::Prune { .. }
+            | Op::AddJob { .. }
+            | Op::RemoveJob { .. }
+            | Op::SwitchJob { .. }
+            | Op::RecordRun { .. } => Err(Stop::Refused("this operation belongs to no account".to_owned())),
             Op::Receive { message } => self.receive(message),
             Op::SetCursor { kind, value } => self.set_cursor(kind, value),
             Op::Judge { inbox, verdict } => self.judge(*inbox, *verdict),

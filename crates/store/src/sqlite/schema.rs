@@ -16,6 +16,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/listing.sql"),
     include_str!("schema/operator.sql"),
     include_str!("schema/retention.sql"),
+    include_str!("schema/cron.sql"),
 ];
 
 /// How long a statement waits for a lock that another connection holds for a moment.
