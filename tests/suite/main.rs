@@ -9,6 +9,8 @@ mod attack;
 mod attack4;
 mod configuration;
 mod crash;
+mod cron;
+mod cron_crash;
 mod deaf;
 mod delivery;
 mod doctor;

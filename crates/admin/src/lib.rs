@@ -11,6 +11,7 @@
 
 mod body;
 mod code;
+mod cron;
 mod exchange;
 mod gate;
 mod listener;

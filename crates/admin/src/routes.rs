@@ -19,7 +19,7 @@ use crate::exchange::{RequestIds, exchange};
 use crate::gate::Gate;
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
-use crate::{lists, repair};
+use crate::{cron, lists, repair};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -87,6 +87,14 @@ fn routes(api: &mut ServiceConfig) {
         .service(post("/v1/sessions/{id}/reset", repair::reset))
         .service(delete("/v1/accounts/{id}/rows", repair::discard_rows))
         .service(get("/v1/trace/{message}", repair::trace))
+        .service(only("GET, POST", "/v1/cron", web::get().to(cron::list)).route(web::post().to(cron::add)))
+        .service(
+            only("GET, DELETE", "/v1/cron/{id}", web::get().to(cron::show))
+                .route(web::delete().to(cron::remove)),
+        )
+        .service(post("/v1/cron/{id}/run", cron::run))
+        .service(post("/v1/cron/{id}/enable", cron::enable))
+        .service(post("/v1/cron/{id}/disable", cron::disable))
         .service(post("/v1/reload", reload))
         .service(post("/v1/shutdown", shutdown));
     for verb in Verb::ALL {
@@ -201,7 +209,7 @@ async fn shutdown(operator: Data<dyn Operator>, _: Body<Nothing>) -> HttpRespons
 }
 
 /// The key of the body or of the header. When both are given they have to be the same (F-057).
-fn idempotency_key(
+pub(crate) fn idempotency_key(
     request: &HttpRequest,
     in_body: Option<String>,
 ) -> Result<Option<IdempotencyKey>, Problem> {

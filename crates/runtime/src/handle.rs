@@ -182,6 +182,7 @@ impl Handle {
     pub async fn status(&self) -> Result<Status, StoreError> {
         let mut counts = self.store.counts().await?;
         let accounts = self.views(&mut counts);
+        let cron = self.cron_status().await?;
         let store = self.store_status();
         Ok(Status {
             version: self.version,
@@ -194,7 +195,7 @@ impl Handle {
             store,
             config: self.config_status.read().clone(),
             accounts,
-            cron: self.cron_status().await?,
+            cron,
             orphaned: repair::orphans(counts),
         })
     }

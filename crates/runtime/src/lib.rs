@@ -39,8 +39,8 @@ pub use scheduler::InvalidSchedule;
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
     ActiveTurn, Counts, Delivery, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, JobKind,
-    JobRow, LONGEST_PAGE, Listed, Listing, MissedPolicy, OutboxFilter, OutboxRow, OutboxState, Page, Receipt,
-    Role, RunResult, RunRow, Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced,
-    TurnEntry, TurnState,
+    JobRow, LONGEST_PAGE, Listed, Listing, MissedPolicy, NewJob, OutboxFilter, OutboxRow, OutboxState, Page,
+    Receipt, Role, RunResult, RunRow, Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace,
+    Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;
