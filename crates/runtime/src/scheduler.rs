@@ -144,8 +144,8 @@ impl Handler<RunNow> for Scheduler {
 /// What a look needs and keeps.
 struct Clockwork {
     services: Rc<Services>,
-    /// As they were read, with what they were read from.
-    schedules: BTreeMap<JobId, (Timestamp, Option<Schedule>)>,
+    /// As they were read; `None` for what cannot be read any more.
+    schedules: BTreeMap<JobId, Option<Schedule>>,
     /// No late run before this.
     late_from: Monotonic,
     /// When the last look was, by both clocks.
@@ -231,9 +231,8 @@ impl Clockwork {
     }
 
     fn schedule(&mut self, job: &JobRow) -> Option<&Schedule> {
-        let entry = self.schedules.entry(job.id);
-        let read = || (job.created_at, Schedule::parse(&job.job.schedule, &job.job.zone).ok());
-        entry.or_insert_with(read).1.as_ref()
+        let read = || Schedule::parse(&job.job.schedule, &job.job.zone).ok();
+        self.schedules.entry(job.id).or_insert_with(read).as_ref()
     }
 
     /// Its zone may be gone from a later version's table.
