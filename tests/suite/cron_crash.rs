@@ -238,3 +238,54 @@ fn sigkill_around_due_times_f086_f087() {
     assert!(ran >= KILLS_WHEN_DUE, "{ran} runs in {} seconds", next - seconds(&runs[0]["due"]));
     assert!(process.terminate(15 * SECOND).success());
 }
+
+#[test]
+fn what_an_operator_types_about_jobs_is_answered() {
+    let ground = Ground::new("0s");
+    let process = ground.start();
+    let command = |words: &str| {
+        let words: Vec<&str> = words.split('|').collect();
+        ground.settings.command(&words)
+    };
+    let add = "cron|add|--account|a0|--to|oc_job|--schedule|0 9 * * *|--tz|Asia/Shanghai|--text|Good morning";
+    let (code, said) = command(add);
+    assert!(
+        code == Some(0) && said.contains("job 1: next due") && said.contains("09:00:00 +08:00"),
+        "{said}"
+    );
+    let (code, said) = command("--json|cron|list");
+    let jobs: Value = serde_json::from_str(&said).unwrap();
+    let job = &jobs["jobs"][0];
+    assert_eq!((code, &job["tz"], &job["missed"]), (Some(0), &json!("Asia/Shanghai"), &json!("once")));
+    let (code, said) = command("cron|list");
+    assert!(code == Some(0) && said.contains("0 9 * * *") && said.contains("never"), "{said}");
+    let run = "cron|run|1|--idempotency-key|k";
+    assert!(
+        [command(run), command(run)].iter().all(|(code, said)| *code == Some(0) && said.contains("run 1"))
+    );
+    let until = |words: &str| {
+        for _ in 0..100 {
+            let (_, said) = command("cron|show|1");
+            if said.contains(words) {
+                return said;
+            }
+            pause(20 * MS);
+        }
+        panic!("never: {words}\n{}", command("cron|show|1").1);
+    };
+    assert!(until("delivered").contains("manual"));
+    assert_eq!(ground.copies("Good morning"), 1);
+    let (code, said) = command("cron|disable|1");
+    assert!(code == Some(0) && said.contains("disabled"), "{said}");
+    assert!(command("cron|list").1.contains("disabled"));
+    assert!(command("cron|enable|1").1.contains("next due"));
+    let (code, said) = command(&add.replace("Asia/Shanghai", "Shanghai"));
+    assert!(code == Some(64) && said.contains("did you mean `Asia/Shanghai`?"), "{said}");
+    assert_eq!(command(&add.replace("--text", "--prompt")).0, Some(0));
+    assert_eq!(command(&format!("{add}|--prompt|x")).0, Some(64), "text and prompt");
+    assert_eq!(command("cron|remove|1").0, Some(0));
+    assert_eq!(command("cron|show|1").0, Some(64));
+    let status = process.get("/v1/status");
+    assert_eq!(status["cron"]["jobs"], 1, "{}", status["cron"]);
+    assert!(process.terminate(15 * SECOND).success());
+}
