@@ -20,18 +20,24 @@ type Read<T> = BoxFuture<'static, Result<T, StoreError>>;
 pub struct Lagging {
     inner: Arc<SqliteStore>,
     lag_ms: AtomicU64,
+    lists: AtomicU64,
 }
 
 impl Lagging {
     /// Without a lag.
     #[must_use]
     pub fn new(inner: Arc<SqliteStore>) -> Self {
-        Self { inner, lag_ms: AtomicU64::new(0) }
+        Self { inner, lag_ms: AtomicU64::new(0), lists: AtomicU64::new(0) }
     }
 
     /// From now on every read takes this long, in whole milliseconds.
     pub fn set(&self, lag: Duration) {
         self.lag_ms.store(moorline_core::millis(lag), Relaxed);
+    }
+
+    /// How often anybody asked for a list.
+    pub fn lists(&self) -> u64 {
+        self.lists.load(Relaxed)
     }
 
     fn late<T: Send + 'static>(&self, read: Read<T>) -> Read<T> {
@@ -105,6 +111,7 @@ impl Store for Lagging {
     }
 
     fn listing(&self) -> &dyn Listing {
+        self.lists.fetch_add(1, Relaxed);
         self.inner.listing()
     }
 

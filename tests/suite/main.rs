@@ -11,6 +11,8 @@ mod attack4;
 mod busy;
 mod configuration;
 mod crash;
+mod cron;
+mod cron_crash;
 mod deaf;
 mod delivery;
 mod doctor;

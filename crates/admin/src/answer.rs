@@ -27,6 +27,24 @@ pub(crate) struct Shown<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct Taken<T>(pub(crate) T);
 
+/// 201: it is there now.
+#[derive(Debug)]
+pub(crate) struct Made<T>(pub(crate) T);
+
+impl<T: Serialize> Responder for Made<T> {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        HttpResponse::Created().json(self.0)
+    }
+}
+
+impl<T: JsonSchema> Answers for Made<T> {
+    fn describe(operation: &mut Operation<'_>) {
+        operation.answers::<T>(StatusCode::CREATED, "It is there now.");
+    }
+}
+
 impl<T: Serialize> Responder for Shown<T> {
     type Body = BoxBody;
 

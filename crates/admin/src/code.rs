@@ -44,6 +44,7 @@ codes! {
     UnknownAccount = "unknown_account", NOT_FOUND;
     UnknownSession = "unknown_session", NOT_FOUND;
     UnknownMessage = "unknown_message", NOT_FOUND;
+    UnknownJob = "unknown_job", NOT_FOUND;
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED;
     RequestTimeout = "request_timeout", REQUEST_TIMEOUT;
     AccountStopped = "account_stopped", CONFLICT;
@@ -52,12 +53,14 @@ codes! {
     InProgress = "in_progress", CONFLICT;
     WrongState = "wrong_state", CONFLICT;
     NothingToResume = "nothing_to_resume", CONFLICT;
+    TooManyJobs = "too_many_jobs", CONFLICT;
     LengthRequired = "length_required", LENGTH_REQUIRED;
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE;
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE;
     MisdirectedRequest = "misdirected_request", MISDIRECTED_REQUEST;
     InvalidField = "invalid_field", UNPROCESSABLE_ENTITY;
     EmptyField = "empty_field", UNPROCESSABLE_ENTITY;
+    InvalidSchedule = "invalid_schedule", UNPROCESSABLE_ENTITY;
     InvalidConfiguration = "invalid_configuration", UNPROCESSABLE_ENTITY;
     NoConfigurationFile = "no_configuration_file", CONFLICT;
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY;

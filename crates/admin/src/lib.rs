@@ -14,6 +14,7 @@ mod body;
 mod closing;
 mod code;
 mod connections;
+mod cron;
 mod document;
 mod endpoint;
 mod events;

@@ -1,12 +1,12 @@
 //! What an operator may see and do.
 
 use futures_util::future::LocalBoxFuture;
-use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, OutboxId};
+use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, JobId, OutboxId};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountView, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, Listing, NotReady,
-    OutboxRow, Pulses, ReloadError, Report, RequestAnswer, Resumed, Retained, Status, StoreError,
-    Subscription, Vitals,
+    AccountView, AddJob, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, JobView,
+    Listed, Listing, NotReady, OutboxRow, Page, Pulses, ReloadError, Report, RequestAnswer, Resumed,
+    Retained, RunRow, Status, StoreError, Subscription, Vitals,
 };
 
 use crate::code::Code;
@@ -62,6 +62,17 @@ pub(crate) trait Operator: Send + Sync {
         conversation: &'a ConversationId,
     ) -> LocalBoxFuture<'a, Result<Option<i64>, CommandError>>;
     fn discard_rows<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<Discarded, CommandError>>;
+    fn jobs(&self) -> LocalBoxFuture<'_, Result<Vec<JobView>, StoreError>>;
+    fn job(&self, id: JobId) -> LocalBoxFuture<'_, Result<JobView, CommandError>>;
+    fn runs(&self, job: JobId, page: Page) -> LocalBoxFuture<'_, Result<Listed<RunRow>, StoreError>>;
+    fn add_job(&self, job: AddJob) -> LocalBoxFuture<'_, Result<(JobView, bool), CommandError>>;
+    fn remove_job(&self, id: JobId) -> LocalBoxFuture<'_, Result<(), CommandError>>;
+    fn switch_job(&self, id: JobId, enabled: bool) -> LocalBoxFuture<'_, Result<JobView, CommandError>>;
+    fn run_job(
+        &self,
+        id: JobId,
+        key: Option<IdempotencyKey>,
+    ) -> LocalBoxFuture<'_, Result<RunRow, CommandError>>;
 }
 
 /// What can be done to one account (F-084).
@@ -250,5 +261,37 @@ impl Operator for Handle {
 
     fn discard_rows<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<Discarded, CommandError>> {
         Box::pin(Self::discard_rows(self, id))
+    }
+
+    fn jobs(&self) -> LocalBoxFuture<'_, Result<Vec<JobView>, StoreError>> {
+        Box::pin(Self::jobs(self))
+    }
+
+    fn job(&self, id: JobId) -> LocalBoxFuture<'_, Result<JobView, CommandError>> {
+        Box::pin(Self::job(self, id))
+    }
+
+    fn runs(&self, job: JobId, page: Page) -> LocalBoxFuture<'_, Result<Listed<RunRow>, StoreError>> {
+        Box::pin(Self::runs(self, job, page))
+    }
+
+    fn add_job(&self, job: AddJob) -> LocalBoxFuture<'_, Result<(JobView, bool), CommandError>> {
+        Box::pin(Self::add_job(self, job))
+    }
+
+    fn remove_job(&self, id: JobId) -> LocalBoxFuture<'_, Result<(), CommandError>> {
+        Box::pin(Self::remove_job(self, id))
+    }
+
+    fn switch_job(&self, id: JobId, enabled: bool) -> LocalBoxFuture<'_, Result<JobView, CommandError>> {
+        Box::pin(Self::switch_job(self, id, enabled))
+    }
+
+    fn run_job(
+        &self,
+        id: JobId,
+        key: Option<IdempotencyKey>,
+    ) -> LocalBoxFuture<'_, Result<RunRow, CommandError>> {
+        Box::pin(Self::run_job(self, id, key))
     }
 }

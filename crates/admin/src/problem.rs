@@ -58,6 +58,8 @@ pub(crate) enum Problem {
     InvalidMessageId,
     #[error("{0}")]
     InvalidParameter(String),
+    #[error("this is no job: {0}")]
+    InvalidJob(String),
     #[error("this conversation never received a message")]
     UnknownSession,
     #[error("there is no message {0}")]
@@ -115,6 +117,7 @@ impl Problem {
             Self::InvalidSessionId => Code::InvalidSessionId,
             Self::InvalidMessageId | Self::InvalidTrace => Code::InvalidMessageId,
             Self::InvalidParameter(_) => Code::InvalidParameter,
+            Self::InvalidJob(_) => Code::InvalidField,
             Self::UnknownRoute => Code::UnknownRoute,
             Self::UnknownSession => Code::UnknownSession,
             Self::UnknownMessage(_) | Self::NothingToTrace => Code::UnknownMessage,
@@ -142,6 +145,9 @@ fn of_command(error: &CommandError) -> Code {
         CommandError::WrongState(..) => Code::WrongState,
         CommandError::UnknownSession => Code::UnknownSession,
         CommandError::NothingToResume(_) => Code::NothingToResume,
+        CommandError::UnknownJob(_) => Code::UnknownJob,
+        CommandError::InvalidSchedule(_) => Code::InvalidSchedule,
+        CommandError::TooManyJobs(_) => Code::TooManyJobs,
         CommandError::Busy => Code::Busy,
         CommandError::Store(StoreError::Full) => Code::StoreFull,
         CommandError::Store(StoreError::Failed(_)) => Code::StoreFailed,

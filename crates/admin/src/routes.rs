@@ -30,7 +30,7 @@ use crate::metrics::{Traffic, metrics};
 use crate::operation::{KEY, Operation};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
-use crate::{events, lists, parameters, repair, views};
+use crate::{cron, events, lists, parameters, repair, views};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -208,6 +208,28 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .refuses(STORE)
             .refuses(&[Code::Busy, Code::AccountOrphaned, Code::WrongState]),
         get("/v1/trace/{message}", "A message's whole life.", repair::trace).refuses(STORE),
+        get("/v1/cron", "Every job of the scheduler.", cron::list).refuses(STORE),
+        post("/v1/cron", "Adds a job.", cron::add).refuses(STORE).refuses(&[
+            Code::Busy,
+            Code::EmptyField,
+            Code::InvalidField,
+            Code::InvalidSchedule,
+            Code::TooManyJobs,
+            Code::UnknownAccount,
+        ]),
+        get("/v1/cron/{id}", "One job and its runs, the newest first.", cron::show)
+            .takes(&parameters::page())
+            .refuses(STORE),
+        delete("/v1/cron/{id}", "Removes a job and the records of its runs.", cron::remove)
+            .refuses(STORE)
+            .refuses(&[Code::Busy]),
+        post("/v1/cron/{id}/run", "Runs a job now.", cron::run).refuses(STORE).refuses(&[Code::Busy]),
+        post("/v1/cron/{id}/enable", "Lets a job run by its schedule again.", cron::enable)
+            .refuses(STORE)
+            .refuses(&[Code::Busy]),
+        post("/v1/cron/{id}/disable", "Lets a job run by nobody but an operator.", cron::disable)
+            .refuses(STORE)
+            .refuses(&[Code::Busy]),
         post("/v1/reload", "Reads the configuration now and applies what changed.", reload)
             .refuses(STORE)
             .refuses(&[Code::Busy, Code::InvalidConfiguration, Code::NoConfigurationFile]),
@@ -297,7 +319,10 @@ async fn shutdown(operator: Data<dyn Operator>, Body(end): Body<End>) -> Answer<
 }
 
 /// The key of the body, or else that of the request (F-057).
-fn idempotency_key(request: &HttpRequest, in_body: Option<String>) -> Answer<Option<IdempotencyKey>> {
+pub(crate) fn idempotency_key(
+    request: &HttpRequest,
+    in_body: Option<String>,
+) -> Answer<Option<IdempotencyKey>> {
     match in_body {
         Some(key) => Ok(Some(IdempotencyKey::new(well_formed(&key)?))),
         None => Ok(key_of(request.headers())?.map(IdempotencyKey::new)),

@@ -1,6 +1,7 @@
 //! The API over an operator's side that is made up: in memory by tables, and over a real socket.
 
 mod answers;
+mod cron;
 mod document;
 mod fake;
 mod idempotency;

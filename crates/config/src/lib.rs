@@ -33,6 +33,7 @@ pub use diagnosis::{Diagnosis, Problem};
 pub use difference::{Change, Difference};
 pub use fault::{CODES, Severity};
 pub use load::{load, load_partly, load_with_warnings};
+pub use nearest::nearest;
 pub use reference::reference;
 pub use resolved::{
     AGENT_KINDS, Access, Account, Admin, Agent, AgentKind, AlertBody, Alerts, Config, DirectPolicy,

@@ -16,7 +16,7 @@ pub(crate) fn list(words: &[&str]) -> String {
 }
 
 /// The known word with the fewest edits, if these are at most a third of the longer one's length.
-fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let letters = |word: &str| -> Vec<char> { word.to_lowercase().chars().collect() };
     let written = letters(written);
     known

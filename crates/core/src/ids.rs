@@ -123,6 +123,14 @@ number_id! {
     /// A turn of a conversation.
     TurnId(i64)
 }
+number_id! {
+    /// A job of the scheduler.
+    JobId(i64)
+}
+number_id! {
+    /// A run of a job, or the record that it did not run.
+    RunId(i64)
+}
 
 impl Generation {
     /// The first life.

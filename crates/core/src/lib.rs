@@ -22,7 +22,7 @@ pub use failure::{Effect, Failure, FailureClass};
 pub use histogram::{Distribution, Histogram};
 pub use ids::{
     AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint,
-    Generation, IdempotencyKey, InboxId, InvalidAccountId, MessageId, OutboxId, TurnId, UserId,
+    Generation, IdempotencyKey, InboxId, InvalidAccountId, JobId, MessageId, OutboxId, RunId, TurnId, UserId,
 };
 pub use message::{
     Attachment, AttachmentKind, Chat, ChatKind, DEDUPE_WINDOW, Identity, Inbound, Mention, Outbound, Receipt,

@@ -59,6 +59,9 @@ pub enum Command {
     /// Show messages of ours and how far they got.
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Send messages, or ask the agent, by a schedule.
+    #[command(subcommand)]
+    Cron(Cron),
     /// Tell the whole life of a message: received, judged, every turn, every attempt to send.
     Trace {
         /// The platform's id of a message or a delivery, or `in:`, `turn:` or `out:` with a number of ours.
@@ -253,6 +256,91 @@ pub enum Outbox {
         #[arg(value_parser = ours)]
         id: u64,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Cron {
+    /// Add a job: a text to send, or a prompt for the agent whose answer is sent.
+    Add(CronAdd),
+    /// Show all jobs: when each is due next, and what came of its last run.
+    List,
+    /// Show one job and its runs, each with how far its messages got.
+    Show {
+        /// Its number in the list.
+        id: u64,
+        #[command(flatten)]
+        page: Page,
+    },
+    /// Remove a job and the records of its runs; what it has put into the outbox is still sent.
+    Remove {
+        /// Its number in the list.
+        id: u64,
+    },
+    /// Let a disabled job run again from now on.
+    Enable {
+        /// Its number in the list.
+        id: u64,
+    },
+    /// Keep a job from running until it is enabled.
+    Disable {
+        /// Its number in the list.
+        id: u64,
+    },
+    /// Run a job now, whatever its schedule, also a disabled one.
+    Run {
+        /// Its number in the list.
+        id: u64,
+        /// Makes repeating this command harmless: a key that was used before runs nothing again.
+        #[arg(long, value_name = "KEY")]
+        idempotency_key: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  moorline cron add --account feishu:main --to oc_1 --schedule \"0 9 * * MON-FRI\" --tz Asia/Shanghai --text \"Good morning\""
+)]
+pub struct CronAdd {
+    /// The account that sends; its channel may be left out.
+    #[arg(long)]
+    pub account: String,
+    /// The chat, user or address it goes to, as the platform names it.
+    #[arg(long, value_name = "CHAT")]
+    pub to: String,
+    /// When: minute, hour, day, month and weekday; with seconds before them if there are six; or @hourly, @daily, …
+    #[arg(long, value_name = "PATTERN")]
+    pub schedule: String,
+    /// In which time zone, by its IANA name.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub tz: String,
+    /// What to send.
+    #[arg(long, required_unless_present = "prompt", conflicts_with = "prompt")]
+    pub text: Option<String>,
+    /// What to ask the account's agent; its answer is sent.
+    #[arg(long)]
+    pub prompt: Option<String>,
+    /// What people call it.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What becomes of due times that went by while nothing ran; they are recorded in any case.
+    #[arg(long, value_name = "POLICY", default_value = "once")]
+    pub missed: MissedPolicy,
+    /// A due time found later than this is not run any more; 720 by default.
+    #[arg(long, value_name = "MINUTES")]
+    pub max_delay: Option<u64>,
+    /// Makes repeating this command harmless: a key that was used before adds nothing again.
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum MissedPolicy {
+    /// None of them runs.
+    Skip,
+    /// The latest one runs.
+    Once,
+    /// All of them run, one after the other, 100 at most.
+    All,
 }
 
 /// Whose messages.

@@ -1,5 +1,6 @@
 //! The commands that talk to a running process.
 
+pub mod cron;
 mod doctor;
 pub mod end;
 pub mod lists;

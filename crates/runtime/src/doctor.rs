@@ -4,6 +4,7 @@
 //! not ready, for whatever reason, is always a finding; configuration alone never makes one healthy (G14).
 
 mod account;
+mod cron;
 mod finding;
 mod machine;
 mod offline;
@@ -23,7 +24,7 @@ pub use offline::{Offline, OfflineReport, OfflineRun, examine_offline};
 
 use crate::alerts::AlertStatus;
 use crate::board::{AgentState, AgentStatus, RunningTurn};
-use crate::handle::{AccountView, Orphan, StoreStatus};
+use crate::handle::{AccountView, JobView, Orphan, StoreStatus};
 use crate::machine::MachineFacts;
 use crate::reload::ConfigStatus;
 use crate::verdicts::Verdicts;
@@ -54,6 +55,7 @@ pub(crate) struct Snapshot<'a> {
     /// The first message of each conversation that waits although it was tried.
     pub(crate) waiting: &'a [OutboxRow],
     pub(crate) accounts: &'a [AccountView],
+    pub(crate) jobs: &'a [JobView],
     pub(crate) verdicts: &'a BTreeMap<AccountId, Verdicts>,
     pub(crate) turns: &'a [RunningTurn],
     /// Of each account that is ready, the message that has waited longest for a turn.
@@ -90,6 +92,7 @@ pub(crate) fn examine(snapshot: &Snapshot<'_>) -> Vec<Finding> {
     findings.extend(snapshot.agents.iter().filter_map(|(name, status)| agent(name, status)));
     findings.extend(snapshot.orphaned.iter().map(orphan));
     findings.extend(outbox::examine(snapshot.waiting, snapshot.now.wall));
+    findings.extend(snapshot.jobs.iter().filter_map(cron::examine));
     if snapshot.accounts.is_empty() {
         findings.push(no_accounts());
     }

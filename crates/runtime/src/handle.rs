@@ -1,10 +1,12 @@
 //! The handle: what an operator's tools may see and do. It reads snapshots and sends commands; no state of an
 //! actor is behind it.
 
+mod cron;
 pub(crate) mod repair;
 mod vitals;
 mod watch;
 
+pub use cron::{AddJob, CronStatus, JobView};
 pub use repair::{Discarded, Orphan, Resumed, ResumedFrom};
 pub use vitals::{Vitals, WRITER};
 pub use watch::Retained;
@@ -17,7 +19,7 @@ use actix::prelude::*;
 use moorline_channel::Plan;
 use moorline_config::Config;
 use moorline_core::{
-    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, InboxId, OutboxId,
+    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, IdempotencyKey, InboxId, JobId, OutboxId,
     Timestamp,
 };
 use moorline_store::{
@@ -34,6 +36,7 @@ use crate::doctor::{self, Now, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
 use crate::machine::MachineWatch;
 use crate::reload::{self, ConfigFile, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
+use crate::scheduler::{InvalidSchedule, Scheduler};
 
 /// How many conversations of an account the doctor looks at for messages that cannot be sent.
 const HEADS_EXAMINED: u32 = 256;
@@ -58,6 +61,7 @@ pub struct Handle {
     pub(crate) tree: Tree,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) accounts: ActorRef<Accounts>,
+    pub(crate) scheduler: ActorRef<Scheduler>,
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
     pub(crate) config_file: Option<ConfigFile>,
@@ -88,6 +92,8 @@ pub struct Status {
     pub agents: BTreeMap<String, AgentStatus>,
     /// Every account, by id.
     pub accounts: Vec<AccountView>,
+    /// The scheduler.
+    pub cron: CronStatus,
     /// Accounts that are not configured and have rows all the same (F-055).
     pub orphaned: Vec<Orphan>,
 }
@@ -162,6 +168,15 @@ pub enum CommandError {
     /// Nothing in the conversation is parked, interrupted or waiting.
     #[error("there is nothing to resume in this session: {0}")]
     NothingToResume(&'static str),
+    /// There is no such job.
+    #[error("there is no job {0}")]
+    UnknownJob(JobId),
+    /// A job's schedule or time zone cannot be read.
+    #[error(transparent)]
+    InvalidSchedule(#[from] InvalidSchedule),
+    /// There is no room for one more job.
+    #[error("there are {0} jobs, and no more than that are taken: remove one first")]
+    TooManyJobs(usize),
     /// The actor that would do it is being restarted, or is too busy to answer in time.
     #[error("the runtime could not take the command just now; it may be sent again")]
     Busy,
@@ -189,6 +204,7 @@ impl Handle {
     pub async fn status(&self) -> Result<Status, StoreError> {
         let mut counts = self.store.counts().await?;
         let accounts = self.views(&mut counts);
+        let cron = self.cron_status().await?;
         let store = self.store_status();
         Ok(Status {
             version: self.version,
@@ -201,6 +217,7 @@ impl Handle {
             store,
             config: self.config_status.read().clone(),
             accounts,
+            cron,
             orphaned: repair::orphans(counts),
         })
     }
@@ -252,7 +269,9 @@ impl Handle {
         let parked_turns = self.store.listing().parked(PARKED_EXAMINED).await?;
         let machine = self.machine.look().await;
         let now = self.moment();
+        let jobs = self.jobs().await?;
         let snapshot = Snapshot {
+            jobs: &jobs,
             waiting: &waiting,
             agents: &self.board.agents(),
             orphaned: &repair::orphans(counts),

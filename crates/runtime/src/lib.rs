@@ -24,6 +24,7 @@ mod random;
 mod recovery;
 mod reload;
 mod runtime;
+mod scheduler;
 mod services;
 mod storage;
 mod verdicts;
@@ -40,20 +41,21 @@ pub use doctor::{
 pub use events::{Event, Events, Missed, Scope as EventScope, Sort, Subscription, What};
 pub use exit::ExitReason;
 pub use handle::{
-    AccountView, CommandError, Discarded, Enqueued, Handle, NotReady, Orphan, Resumed, ResumedFrom, Retained,
-    Status, StoreStatus, Turns, Vitals, WRITER,
+    AccountView, AddJob, CommandError, CronStatus, Discarded, Enqueued, Handle, JobView, NotReady, Orphan,
+    Resumed, ResumedFrom, Retained, Status, StoreStatus, Turns, Vitals, WRITER,
 };
 pub use machine::{Disk, Exposed, Machine, MachineFacts};
 pub use measures::{AccountMeasures, AgentMeasures, Measurements};
 pub use pulse::{Pulse, Pulses};
 pub use reload::{ConfigFile, ConfigStatus, Loaded, ReloadError};
 pub use runtime::{ChildFactory, Options, Runtime, StartError};
+pub use scheduler::InvalidSchedule;
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
-    ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, Measured, OutboxFilter, OutboxRow, OutboxState, Page, ParkedTurn, Receipt,
-    RequestAnswer, Role, Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced,
-    TurnEntry, TurnState,
+    ActiveTurn, Counts, Delivery, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, JobKind,
+    JobRow, LONGEST_PAGE, Listed, Listing, Measured, MissedPolicy, NewJob, OutboxFilter, OutboxRow,
+    OutboxState, Page, ParkedTurn, Receipt, RequestAnswer, Role, RunResult, RunRow, Scope, SessionFilter,
+    SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

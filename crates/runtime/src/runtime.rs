@@ -26,6 +26,7 @@ use crate::machine::{Machine, MachineWatch};
 use crate::random::Random;
 use crate::recovery::SessionRecovery;
 use crate::reload::{ConfigFile, ConfigWatch};
+use crate::scheduler::Scheduler;
 use crate::services::{Account, AccountDirectory, Services, Settings};
 use crate::storage::{StoreWatch, writer_node};
 
@@ -142,6 +143,7 @@ impl Runtime {
             tree: tree.clone(),
             store,
             accounts: ActorRef::new(),
+            scheduler: ActorRef::new(),
             config: ActorRef::new(),
             config_status: Arc::default(),
             config_file: config_file.clone(),
@@ -256,7 +258,7 @@ fn root_spec(
     let (services, handle) = (Rc::clone(services), handle.clone());
     Supervisor::spec("runtime", move |_| {
         let s = || Rc::clone(&services);
-        let (storage, bus, recovery, conversations, accounts) = (s(), s(), s(), s(), s());
+        let (storage, bus, recovery, conversations, accounts, jobs) = (s(), s(), s(), s(), s(), s());
         let exits = handle.exits.clone();
         let mut specs = vec![
             ChildSpec::new("store", &ActorRef::new(), move |env| {
@@ -271,6 +273,7 @@ fn root_spec(
             }),
             ChildSpec::new("accounts", &handle.accounts, move |env| Accounts::new(Rc::clone(&accounts), env))
                 .shutdown(Duration::from_secs(10)),
+            ChildSpec::new("scheduler", &handle.scheduler, move |env| Scheduler::new(Rc::clone(&jobs), env)),
         ];
         specs.extend(config_file.clone().map(|file| config_spec(file, &handle)));
         let (watching, watched) = (s(), handle.clone());

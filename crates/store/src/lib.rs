@@ -3,6 +3,7 @@
 //! A caller describes what must become true together as a [`Tx`] and hands it to [`Store::commit`]; when the
 //! future resolves, it is on disk. Two implementations pass one conformance suite: SQLite, and a model in memory.
 
+mod cron;
 mod data_dir;
 mod listing;
 mod measured;
@@ -12,6 +13,10 @@ mod sqlite;
 mod trace;
 mod tx;
 
+pub use cron::{
+    Delivery, JobKind, JobRow, KEPT_RUNS, MissedPolicy, NewJob, NewRun, RunContent, RunKind, RunResult,
+    RunRow, Trigger, TurnResult,
+};
 pub use data_dir::{DataDir, OpenError};
 pub use listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, LONGEST_PAGE, Listed, Listing, OutboxFilter, PREVIEW,

@@ -4,11 +4,12 @@
 //! anything: a page is bounded in rows and in the text of each row, and follows an index however large the database.
 
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, InboxId, Timestamp, TurnId};
+use moorline_core::{AccountId, ConversationId, InboxId, JobId, RunId, Timestamp, TurnId};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::StoreError;
+use crate::cron::{JobRow, RunRow};
 use crate::rows::{InboxRow, OutboxRow, OutboxState, TurnState};
 use crate::trace::{Trace, Traced};
 
@@ -51,6 +52,18 @@ pub trait Listing: Send + Sync {
 
     /// The life of a message, with whole texts; empty when nothing is known of it.
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>>;
+
+    /// All jobs of the scheduler, in the order of their numbers. They are few: whoever adds them sees to that.
+    fn jobs(&self) -> BoxFuture<'static, Result<Vec<JobRow>, StoreError>>;
+
+    /// One job.
+    fn job(&self, id: JobId) -> BoxFuture<'static, Result<Option<JobRow>, StoreError>>;
+
+    /// Runs of one job or of all, newest first.
+    fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>>;
+
+    /// One run.
+    fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>>;
 }
 
 /// The longest page, in rows.

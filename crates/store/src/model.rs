@@ -1,6 +1,7 @@
 //! The store as a model: plain maps, no disk. Slow and obviously right; what SQLite is compared with, and a store
 //! for tests that need none of its speed.
 
+mod cron;
 mod list;
 mod operator;
 mod ops;
@@ -13,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use moorline_core::{
-    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, HoldReason, InboxId, OutboxId, Timestamp,
-    TurnId,
+    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, HoldReason, InboxId, JobId, OutboxId, RunId,
+    Timestamp, TurnId,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::cron::{JobRow, TurnResult};
 use crate::rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Waiting,
     Work,
@@ -67,6 +69,8 @@ struct State {
     outbox: BTreeMap<OutboxId, Message>,
     answers: BTreeMap<String, (Timestamp, RequestAnswer)>,
     memos: BTreeMap<String, String>,
+    jobs: BTreeMap<JobId, JobRow>,
+    runs: BTreeMap<RunId, cron::Run>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -74,6 +78,8 @@ struct Last {
     inbox: i64,
     turn: i64,
     outbox: i64,
+    job: i64,
+    run: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -129,6 +135,7 @@ struct Turn {
     interrupted_at: Option<Timestamp>,
     resumed_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
+    result: Option<TurnResult>,
 }
 
 #[derive(Debug, Clone)]

@@ -2,6 +2,7 @@
 
 mod apply;
 mod checkpoint;
+mod cron;
 mod group;
 mod inspect;
 mod list;
@@ -24,7 +25,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
+use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, JobId, OutboxId, RunId};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -38,6 +39,7 @@ use self::reader::{Job, snapshot};
 use self::status::Status;
 pub use self::status::{Fault, Statistics};
 use self::writer::Request;
+use crate::cron::{JobRow, RunRow};
 use crate::data_dir::{DataDir, OpenError};
 use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, ParkedTurn, SessionFilter, SessionRow,
@@ -401,6 +403,22 @@ impl Listing for SqliteStore {
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
         let traced = traced.clone();
         self.read(move |conn| trace::trace(conn, &traced))
+    }
+
+    fn jobs(&self) -> BoxFuture<'static, Result<Vec<JobRow>, StoreError>> {
+        self.read(cron::jobs)
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'static, Result<Option<JobRow>, StoreError>> {
+        self.read(move |conn| cron::job(conn, id))
+    }
+
+    fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>> {
+        self.read(move |conn| cron::runs(conn, job, page))
+    }
+
+    fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>> {
+        self.read(move |conn| cron::run(conn, id))
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use moorline_core::{
     AccountId, BootId, Chat, ConversationId, DedupeKey, DropReason, Epoch, EventId, Fingerprint, Generation,
-    HoldReason, IdempotencyKey, Identity, Inbound, InboxId, MessageId, Outbound, OutboxId, Route, Timestamp,
-    TurnId,
+    HoldReason, IdempotencyKey, Identity, Inbound, InboxId, JobId, MessageId, Outbound, OutboxId, Route,
+    Timestamp, TurnId,
 };
 
+use crate::cron::{NewJob, NewRun};
 use crate::rows::Role;
 
 /// How much of a transcript outlives its age while anything happens in its conversation.
@@ -57,7 +58,7 @@ impl Tx {
     }
 }
 
-/// One operation. All but the first seven need a lease and act on the lease's account only.
+/// One operation. All but the first eleven need a lease and act on the lease's account only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
     /// A process started. `Duplicate` when this run was recorded before.
@@ -86,7 +87,8 @@ pub enum Op {
     /// Over are: a key last seen before `dedupe_before` (G2); and, before `before`, a message that was answered or
     /// dropped, which takes its turn along; a message of ours that was sent or given up; the transcript of a
     /// conversation but for the [`KEPT_ENTRIES`] latest entries; a conversation in which nothing happened since and
-    /// nothing waits, with all of its transcript; a run of the program but the last.
+    /// nothing waits, with all of its transcript; a run of the program but the last; a run of a job but its
+    /// [`KEPT_RUNS`](crate::KEPT_RUNS) latest.
     Prune {
         /// How far back settled rows are kept.
         before: Timestamp,
@@ -116,6 +118,39 @@ pub enum Op {
         name: String,
         /// The text.
         value: String,
+    },
+    /// Adds a job of the scheduler. `Applied` carries its [`JobId`]; `Duplicate` that of the job that was added with the
+    /// same key.
+    AddJob {
+        /// The job.
+        job: Box<NewJob>,
+    },
+    /// Removes a job and the records of its runs; what they put into the outbox or the inbox stays. `Conflict` when
+    /// there is no such job.
+    RemoveJob {
+        /// The job.
+        job: JobId,
+    },
+    /// Enables or disables a job, or moves its next due time. `Duplicate` when it is so already, `Conflict` when there is
+    /// no such job.
+    SwitchJob {
+        /// The job.
+        job: JobId,
+        /// Which of the two.
+        enabled: bool,
+        /// When it is due next; `None` for one that is disabled.
+        next_due: Option<Timestamp>,
+        /// Why it is disabled, unless an operator did it.
+        reason: Option<String>,
+    },
+    /// A due time of a job is over: the record of it, what it puts into the outbox or the inbox, and the job's next due
+    /// time, all in one (F-087). `Applied` carries the [`RunId`](moorline_core::RunId). `Duplicate` carries that of the
+    /// record that has this due time, or this operator's key, already: then nothing but the job's next due time changes.
+    /// `Conflict` when the job is gone or disabled, was moved on by somebody else, or is another account's. A run that
+    /// puts something anywhere needs a lease, any other does not.
+    RecordRun {
+        /// The run.
+        run: Box<NewRun>,
     },
     /// Stores a message once. `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
     /// under one of its keys, pruned or not, in which case all its keys are remembered from now on (F-032) and nothing

@@ -8,15 +8,16 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture, ready};
 use moorline_core::{
     AccountId, AccountState, BootId, Chat, ChatId, ChatKind, ConversationId, DropReason, EventId, Evidence,
-    Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, Outbound, OutboxId, Route, Timestamp,
-    TurnId,
+    Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, JobId, Outbound, OutboxId, Route, RunId,
+    Timestamp, TurnId,
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
-    AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
-    Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed,
-    Listing, Measurements, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt,
-    ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, SessionFilter, SessionRow,
+    AccountStatus, AccountView, ActiveTurn, AddJob, Applied, CommandError, ConfigStatus, Counts, CronStatus,
+    Delivery, Discarded, Enqueued, Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter,
+    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, Measurements, MissedPolicy, NewJob,
+    NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report,
+    RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter, SessionRow,
     Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
 };
 use parking_lot::Mutex;
@@ -121,6 +122,7 @@ impl Operator for Fake {
                 config: ConfigStatus::default(),
                 agents: BTreeMap::new(),
                 accounts: vec![view()],
+                cron: CronStatus { jobs: 1, next_due: Some(Timestamp::from_millis(0)) },
                 orphaned: vec![Orphan {
                     id: "feishu:old".parse().unwrap(),
                     counts: Counts { received: 2, pending: 2, ..Counts::default() },
@@ -312,6 +314,102 @@ impl Operator for Fake {
             Ok(Discarded { id: id.clone(), done: true, counts: Counts::default() })
         })
     }
+
+    fn jobs(&self) -> LocalBoxFuture<'_, Result<Vec<JobView>, StoreError>> {
+        Box::pin(async { Ok(vec![job()]) })
+    }
+
+    fn job(&self, id: JobId) -> LocalBoxFuture<'_, Result<JobView, CommandError>> {
+        Box::pin(self.on_job("show", id))
+    }
+
+    fn runs(&self, job: JobId, page: Page) -> LocalBoxFuture<'_, Result<Listed<RunRow>, StoreError>> {
+        Box::pin(self.listed(format!("runs of {job} {page:?}"), run()))
+    }
+
+    fn add_job(&self, job: AddJob) -> LocalBoxFuture<'_, Result<(JobView, bool), CommandError>> {
+        Box::pin(async move {
+            self.known(&job.account).await?;
+            let (missed, delay) = (job.missed.as_str(), job.max_delay.as_secs());
+            let key = job.key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+            let asked = format!(
+                "add {} {} {} {} {} {missed} {delay} {key}",
+                job.to,
+                job.schedule,
+                job.zone,
+                job.kind.as_str(),
+                job.body
+            );
+            let mut done = self.done.lock();
+            let repeated = done.contains(&asked);
+            done.push(asked);
+            Ok((self::job(), repeated))
+        })
+    }
+
+    fn remove_job(&self, id: JobId) -> LocalBoxFuture<'_, Result<(), CommandError>> {
+        Box::pin(async move { self.on_job("remove", id).await.map(|_| ()) })
+    }
+
+    fn switch_job(&self, id: JobId, enabled: bool) -> LocalBoxFuture<'_, Result<JobView, CommandError>> {
+        Box::pin(self.on_job(if enabled { "enable" } else { "disable" }, id))
+    }
+
+    fn run_job(
+        &self,
+        id: JobId,
+        key: Option<IdempotencyKey>,
+    ) -> LocalBoxFuture<'_, Result<RunRow, CommandError>> {
+        Box::pin(async move {
+            let key = key.map_or_else(|| "-".to_owned(), |key| key.to_string());
+            self.on_job(&format!("run {key}"), id).await.map(|_| run())
+        })
+    }
+}
+
+/// Job 5: sends good morning, and did so once.
+fn job() -> JobView {
+    let job = NewJob {
+        name: None,
+        account: main(),
+        chat: ChatId::new("oc_1"),
+        schedule: "0 9 * * *".to_owned(),
+        zone: "Asia/Shanghai".to_owned(),
+        kind: JobKind::Text,
+        body: "good morning".to_owned(),
+        missed: MissedPolicy::Once,
+        max_delay_ms: 3_600_000,
+        next_due: Some(Timestamp::from_millis(3_600_000)),
+        key: None,
+    };
+    let (created_at, enabled_at) = (Timestamp::from_millis(0), Timestamp::from_millis(0));
+    let row = JobRow { id: JobId::new(5), job, enabled: true, reason: None, created_at, enabled_at };
+    JobView {
+        row,
+        account_gone: false,
+        failures: 0,
+        failure: None,
+        last: Some(run()),
+        next_local: Some("1970-01-01 09:00:00 +08:00".to_owned()),
+    }
+}
+
+fn run() -> RunRow {
+    let due = Timestamp::from_millis(0);
+    RunRow {
+        id: RunId::new(9),
+        job: JobId::new(5),
+        due,
+        until: due,
+        count: 1,
+        by_operator: false,
+        at: Timestamp::from_millis(120_000),
+        result: RunResult::Ok,
+        delivery: Delivery::Held,
+        reason: None,
+        inbox: None,
+        outbox: Some(OutboxId::new(41)),
+    }
 }
 
 /// The conversation of everything in the lists; as awkward in a path as a platform could make it.
@@ -406,6 +504,15 @@ fn life() -> Trace {
 }
 
 impl Fake {
+    async fn on_job(&self, what: &str, id: JobId) -> Result<JobView, CommandError> {
+        self.refuses.lock().clone().map_or(Ok(()), Err)?;
+        if id.get() != 5 {
+            return Err(CommandError::UnknownJob(id));
+        }
+        self.done.lock().push(format!("{what} {id}"));
+        Ok(job())
+    }
+
     async fn on_ours(&self, what: &str, id: OutboxId) -> Result<OutboxRow, CommandError> {
         self.refuses.lock().clone().map_or(Ok(()), Err)?;
         if id.get() != 41 {
@@ -471,5 +578,21 @@ impl Listing for Fake {
         self.listed.lock().push(format!("{traced:?}"));
         let is_it = [Traced::Name("om_7".to_owned()), Traced::Inbox(InboxId::new(7))].contains(traced);
         ready(Ok(if is_it { life() } else { Trace::default() })).boxed()
+    }
+
+    fn jobs(&self) -> BoxFuture<'static, Result<Vec<JobRow>, StoreError>> {
+        ready(Ok(vec![job().row])).boxed()
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'static, Result<Option<JobRow>, StoreError>> {
+        ready(Ok((id.get() == 5).then(|| job().row))).boxed()
+    }
+
+    fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>> {
+        self.listed(format!("runs of {job:?} {page:?}"), run())
+    }
+
+    fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>> {
+        ready(Ok((id.get() == 9).then(run))).boxed()
     }
 }

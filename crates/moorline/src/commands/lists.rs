@@ -113,7 +113,7 @@ impl Query {
 }
 
 /// As it is typed, which is how the endpoint calls it.
-fn name(value: &impl ValueEnum) -> String {
+pub(super) fn name(value: &impl ValueEnum) -> String {
     value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 

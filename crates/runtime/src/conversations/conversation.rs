@@ -34,6 +34,8 @@ const MAX_REFUSALS: u32 = 10;
 const IDLE: Duration = Duration::from_secs(30);
 
 const PARKED_NOTICE: &str = "Your message could not be answered: its processing failed three times. Please send it again, or ask an operator.";
+const SCHEDULED_NOTICE: &str =
+    "A scheduled task could not be carried out: there was no answer to its prompt. An operator can see why.";
 const FAILED_NOTICE: &str = "Your message could not be answered. Please send it again later.";
 
 /// Works through one conversation's messages.
@@ -233,7 +235,7 @@ struct Claimed {
     attempt: u32,
     inputs: Vec<String>,
     route: Route,
-    /// The message it answers.
+    /// The message it answers; a prompt of the scheduler's is none.
     message: Option<MessageId>,
 }
 
@@ -308,8 +310,11 @@ impl Task {
 
     async fn park(&self, turn: &TurnRow) -> Result<(), StoreError> {
         tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, attempts = turn.attempt, "turn parked: it was interrupted too often");
-        let notice =
-            turn.inputs.last().and_then(|row| self.replies(turn.id, &row.route, PARKED_NOTICE).pop());
+        let notice = turn.inputs.last().and_then(|row| {
+            // Nobody wrote a prompt of the scheduler's.
+            let notice = if row.message_id.is_some() { PARKED_NOTICE } else { SCHEDULED_NOTICE };
+            self.replies(turn.id, &row.route, notice).pop()
+        });
         if self.commit(Op::ParkTurn { turn: turn.id, notice }).await?.is_done() {
             self.services.board.events().tell(Sort::Lifecycle, || What::TurnParked {
                 account: self.account.id.clone(),
@@ -363,7 +368,8 @@ impl Task {
             Err(error) => {
                 ending = "failed";
                 tracing::error!(account = %self.account.id, conversation = %self.conversation, turn = %turn.id, "the agent gave no answer, the user is told: {error}");
-                replies = self.replies(turn.id, &turn.route, FAILED_NOTICE);
+                let notice = if turn.message.is_some() { FAILED_NOTICE } else { SCHEDULED_NOTICE };
+                replies = self.replies(turn.id, &turn.route, notice);
                 entries.push((Role::System, error.to_string()));
             }
         }

@@ -131,6 +131,10 @@ kinds! {
     OutboxStale = "outbox_stale",
     /// Nothing is configured that could receive a message.
     NoAccounts = "no_accounts",
+    /// A job failed too often and was disabled (F-088).
+    CronDisabled = "cron_disabled",
+    /// The last run of a job failed (F-088).
+    CronFailing = "cron_failing",
     /// An account has rows and is not configured (F-055).
     Orphaned = "orphaned",
     /// There is no data directory; only without a running process.

@@ -127,7 +127,7 @@ impl Handle {
         Ok(row.account)
     }
 
-    async fn configured(&self, id: &AccountId) -> Result<(), CommandError> {
+    pub(super) async fn configured(&self, id: &AccountId) -> Result<(), CommandError> {
         if self.board.account(id).is_some() {
             return Ok(());
         }

@@ -1,10 +1,11 @@
 //! The lists of an operator, counted from the rows themselves.
 
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, InboxId};
+use moorline_core::{AccountId, ConversationId, InboxId, JobId, RunId};
 
 use super::{ModelStore, State};
 use crate::StoreError;
+use crate::cron::{JobRow, RunRow};
 use crate::listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, Listing, OutboxFilter, Page, ParkedTurn, Scope,
     SessionFilter, SessionRow, cut,
@@ -168,5 +169,25 @@ impl Listing for ModelStore {
 
     fn trace(&self, traced: &Traced) -> BoxFuture<'static, Result<Trace, StoreError>> {
         self.read(|state| state.trace(traced))
+    }
+
+    fn jobs(&self) -> BoxFuture<'static, Result<Vec<JobRow>, StoreError>> {
+        self.read(|state| state.jobs.values().cloned().collect())
+    }
+
+    fn job(&self, id: JobId) -> BoxFuture<'static, Result<Option<JobRow>, StoreError>> {
+        self.read(|state| state.jobs.get(&id).cloned())
+    }
+
+    fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>> {
+        self.read(|state| {
+            let rows = state.runs.values().rev().map(|run| state.run(run));
+            let rows = rows.filter(|row| job.is_none_or(|job| job == row.job) && row.id.get() < page.below());
+            page.of(rows.collect(), None, |row| row.id.get())
+        })
+    }
+
+    fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>> {
+        self.read(|state| state.runs.get(&id).map(|run| state.run(run)))
     }
 }

@@ -8,6 +8,7 @@ use moorline_core::{
 
 use super::{Account, Beside, Boot, Message, Seen, State, Turn};
 use crate::StoreError;
+use crate::cron::turn_result;
 use crate::rows::{
     Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
 };
@@ -56,6 +57,12 @@ impl State {
                 self.memos.insert(name.clone(), value.clone());
                 Ok(Outcome::Applied(0))
             }
+            (Op::AddJob { job }, _) => Ok(self.add_job(tx.at, job)),
+            (Op::RemoveJob { job }, _) => self.remove_job(*job),
+            (Op::SwitchJob { job, enabled, next_due, reason }, _) => {
+                self.switch_job(tx.at, *job, *enabled, *next_due, reason.as_ref())
+            }
+            (Op::RecordRun { run }, lease) => self.record_run(lease.as_ref(), tx.at, run),
             (_, None) => Err(Stop::Refused("this operation needs a lease")),
             (op, Some(lease)) => self.apply_owned(lease, tx.at, op),
         }
@@ -67,6 +74,10 @@ impl State {
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
+            | Op::AddJob { .. }
+            | Op::RemoveJob { .. }
+            | Op::SwitchJob { .. }
+            | Op::RecordRun { .. }
             | Op::Remember { .. }
             | Op::RememberAnswer { .. }
             | Op::ForgetAnswers { .. } => Err(Stop::Refused("this operation belongs to no account")),
@@ -148,7 +159,7 @@ impl State {
         Outcome::Applied(epoch.get())
     }
 
-    fn receive(&mut self, lease: &Lease, at: Timestamp, message: &NewMessage) -> Step {
+    pub(super) fn receive(&mut self, lease: &Lease, at: Timestamp, message: &NewMessage) -> Step {
         if message.dedupe.is_empty() {
             return Err(Stop::Refused("a message without a key to recognise its repetition"));
         }
@@ -259,6 +270,7 @@ impl State {
             interrupted_at: None,
             resumed_at: None,
             ended_at: None,
+            result: None,
         };
         self.turns.insert(id, turn);
         Ok(Outcome::Applied(id.get()))
@@ -308,6 +320,7 @@ impl State {
         let found = self.turn_in(lease, turn, TurnState::Running);
         let found = found.filter(|found| found.row.claim == claim).ok_or(FENCED)?;
         (found.row.state, found.ended_at) = (TurnState::Done, Some(at));
+        found.result = Some(turn_result(entries));
         let (conversation, inputs) = (found.row.conversation.clone(), found.inputs.clone());
         self.account(lease)?.active.insert(conversation.clone(), at);
         let transcript = self.account(lease)?.transcripts.entry(conversation).or_default();
@@ -362,7 +375,7 @@ impl State {
         }
     }
 
-    fn enqueue_parts(&mut self, lease: &Lease, at: Timestamp, parts: &[NewReply]) -> Step {
+    pub(super) fn enqueue_parts(&mut self, lease: &Lease, at: Timestamp, parts: &[NewReply]) -> Step {
         let Some((first, others)) = parts.split_first() else {
             return Err(Stop::Refused("a message without a part"));
         };

@@ -18,6 +18,7 @@ impl State {
         self.forget_conversations(before, &mut left);
         self.forget_entries(before, &mut left);
         self.forget_boots(before, &mut left);
+        self.forget_runs(before, &mut left);
         Outcome::Applied((limit - left) as i64)
     }
 

@@ -1,5 +1,6 @@
 //! One transaction's operations, carried out on a connection inside a savepoint that the caller opens and closes.
 
+mod cron;
 mod discard;
 mod inbox;
 mod operator;
@@ -57,6 +58,16 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (Op::Remember { name, value }, _) => {
                 conn.run(sql::MEMO_SET, params![name, value, tx.at.as_millis()])?;
                 Outcome::Applied(0)
+            }
+            (Op::AddJob { job }, _) => cron::add_job(conn, tx.at, job)?,
+            (&Op::RemoveJob { job }, _) => cron::remove_job(conn, job)?,
+            (Op::SwitchJob { job, enabled, next_due, reason }, _) => {
+                cron::switch_job(conn, tx.at, *job, *enabled, *next_due, reason.as_deref())?
+            }
+            (Op::RecordRun { run }, lease) => {
+                let (tally, sessions) = (&mut tally, &mut sessions);
+                let mut scope = lease.map(|lease| Scope { conn, lease, at: tx.at, tally, sessions });
+                cron::record_run(conn, tx.at, scope.as_mut(), run)?
             }
             (_, None) => return Err(Stop::Refused("this operation needs a lease".to_owned())),
             (op, Some(lease)) => {
@@ -126,6 +137,10 @@ impl Scope<'_> {
             | Op::EndBoot { .. }
             | Op::TakeOver { .. }
             | Op::Prune { .. }
+            | Op::AddJob { .. }
+            | Op::RemoveJob { .. }
+            | Op::SwitchJob { .. }
+            | Op::RecordRun { .. }
             | Op::Remember { .. }
             | Op::RememberAnswer { .. }
             | Op::ForgetAnswers { .. } => {

@@ -240,7 +240,7 @@ pub(super) fn turn_state(name: &str) -> Option<TurnState> {
     }
 }
 
-fn outbox_state(name: &str) -> Option<OutboxState> {
+pub(super) fn outbox_state(name: &str) -> Option<OutboxState> {
     match name {
         "ready" => Some(OutboxState::Ready),
         "sending" => Some(OutboxState::Sending),

@@ -18,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/retention.sql"),
     include_str!("schema/requests.sql"),
     include_str!("schema/doctor.sql"),
+    include_str!("schema/cron.sql"),
 ];
 
 /// How long a statement waits for a lock that another connection holds for a moment.

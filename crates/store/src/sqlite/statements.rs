@@ -80,7 +80,7 @@ pub(super) const TURN_COUNT: &str = "
     UPDATE turn SET attempt = max(0, attempt + ?5)
     WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'running'";
 pub(super) const TURN_FINISH: &str = "
-    UPDATE turn SET state = 'done', ended_at = ?5
+    UPDATE turn SET state = 'done', ended_at = ?5, result = ?6
     WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'running'
     RETURNING conversation";
 pub(super) const TURN_PARK: &str = "
@@ -360,7 +360,9 @@ pub(super) const INBOX_ENTRIES: &str = inbox_entries!();
 pub(super) const INBOX_ROW: &str = concat!(inbox_entries!(), "WHERE inbox.id = ?1");
 pub(super) const OUTBOX_ENTRIES: &str = outbox_columns!();
 
+mod cron;
 mod operator;
+pub(super) use cron::*;
 pub(super) use operator::*;
 
 /// The statements that run often, for the test that none of them reads a whole table.

@@ -2,6 +2,8 @@
 
 // `cfg(test)` is always true here; it tells clippy that the helpers are tests too.
 #[cfg(test)]
+mod cron;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod outcomes;

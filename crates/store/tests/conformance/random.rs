@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, RngSeed, TestRunner};
 
 use crate::script::{self, ACCOUNTS, Act, By, CONVERSATIONS, Made, Step};
 use crate::stores::{self, Subject};
-use crate::visible::{assert_conserved, visible};
+use crate::visible::{assert_conserved, visible, visible_cron};
 
 /// After how many steps all lists are looked at too.
 const LISTED_EVERY: usize = 16;
@@ -58,7 +58,23 @@ fn act() -> impl Strategy<Value = Act> {
         1 => back().prop_map(|back| Act::DiscardSend { back }),
         1 => conversation().prop_map(|conversation| Act::ReopenTurns { conversation }),
         1 => conversation().prop_map(|conversation| Act::ResetSession { conversation }),
+        3 => recorded_run(),
     ]
+}
+
+fn recorded_run() -> impl Strategy<Value = Act> {
+    let back = prop_oneof![4 => Just(0_u8), 1 => 0_u8..3];
+    // Times near each other, so that they meet.
+    (back, 0_u8..24, 0_u8..2, 0_u8..5, prop::bool::weighted(0.3), prop::bool::weighted(0.05)).prop_map(
+        |(back, due, span, what, by_operator, stale)| Act::RecordRun {
+            back,
+            due,
+            span,
+            what,
+            by_operator,
+            stale,
+        },
+    )
 }
 
 fn global() -> impl Strategy<Value = Act> {
@@ -68,6 +84,11 @@ fn global() -> impl Strategy<Value = Act> {
         4 => (0..ACCOUNTS).prop_map(Act::TakeOver),
         4 => (0_u8..24, 0_u8..24, prop_oneof![1 => 0_u8..4, 2 => Just(200)])
             .prop_map(|(age, dedupe_age, limit)| Act::Prune { age, dedupe_age, limit }),
+        3 => (0..ACCOUNTS, prop::option::of(0_u8..4))
+            .prop_map(|(account, key)| Act::AddJob { account, key }),
+        1 => (0_u8..3).prop_map(|back| Act::RemoveJob { back }),
+        2 => (0_u8..3, any::<bool>()).prop_map(|(back, enabled)| Act::SwitchJob { back, enabled }),
+        3 => recorded_run(),
     ]
 }
 
@@ -121,7 +142,7 @@ async fn run(subjects: &mut [Subject], steps: &[Step]) -> BTreeSet<String> {
             Step::Global { ops } => (None, false, ops),
             Step::Reopen => {
                 subjects.iter_mut().for_each(Subject::reopen);
-                compare(subjects, number, made.outbox_rows(), false).await;
+                compare(subjects, number, &made, false).await;
                 continue;
             }
         };
@@ -156,17 +177,25 @@ async fn run(subjects: &mut [Subject], steps: &[Step]) -> BTreeSet<String> {
                 }
             }
         }
-        compare(subjects, number, made.outbox_rows(), number % LISTED_EVERY == 0).await;
+        compare(subjects, number, &made, number % LISTED_EVERY == 0).await;
     }
-    compare(subjects, steps.len(), made.outbox_rows(), true).await;
+    compare(subjects, steps.len(), &made, true).await;
     seen
 }
 
-async fn compare(subjects: &[Subject], step: usize, rows: i64, with_lists: bool) {
+async fn compare(subjects: &[Subject], step: usize, made: &Made, with_lists: bool) {
+    let (rows, (runs, jobs)) = (made.outbox_rows(), made.runs_and_jobs());
+    let cron = visible_cron(subjects[0].store(), runs, jobs).await;
     let expected = visible(subjects[0].store(), rows + 1, with_lists).await;
     assert_conserved(&expected.counts);
     for subject in &subjects[1..] {
         let found = visible(subject.store(), rows + 1, with_lists).await;
+        assert_eq!(
+            visible_cron(subject.store(), runs, jobs).await,
+            cron,
+            "after step {step}, {}",
+            subject.name
+        );
         assert_eq!(found, expected, "after step {step}, {}", subject.name);
         if let Some(sqlite) = subject.sqlite() {
             assert_eq!(sqlite.recount().await.unwrap(), found.counts, "after step {step}, {}", subject.name);
@@ -195,7 +224,7 @@ fn the_scripts_reach_every_outcome() {
     let config = Config { rng_seed: RngSeed::Fixed(7), ..Config::default() };
     let mut runner = TestRunner::new(config);
     let mut seen = BTreeSet::new();
-    for _ in 0..800 {
+    for _ in 0..1_000 {
         let mut model = [stores::model()];
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         seen.append(&mut runtime().block_on(run(&mut model, &steps)));
@@ -246,6 +275,16 @@ fn the_scripts_reach_every_outcome() {
         "ResetSession applied",
         "ResetSession conflict",
         "DiscardRows applied",
+        "AddJob applied",
+        "AddJob duplicate",
+        "RemoveJob applied",
+        "RemoveJob conflict",
+        "SwitchJob applied",
+        "SwitchJob duplicate",
+        "SwitchJob conflict",
+        "RecordRun applied",
+        "RecordRun duplicate",
+        "RecordRun conflict",
     ];
     let missing: Vec<_> = reachable.iter().filter(|outcome| !seen.contains(**outcome)).collect();
     assert!(missing.is_empty(), "never reached: {missing:?}");

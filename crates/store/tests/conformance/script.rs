@@ -7,10 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use moorline_core::{
     AccountId, BootId, Chat, ChatId, ChatKind, ConversationId, DedupeKey, DropReason, Epoch, EventId,
-    Fingerprint, Generation, HoldReason, IdempotencyKey, Identity, InboxId, MessageId, Outbound, OutboxId,
-    Route, Timestamp, TurnId, UserId,
+    Fingerprint, Generation, HoldReason, IdempotencyKey, Identity, InboxId, JobId, MessageId, Outbound,
+    OutboxId, Route, Timestamp, TurnId, UserId,
 };
-use moorline_store::{Claim, Lease, NewMessage, NewReply, Op, Outcome, Role, SendResult, Tx, Verdict};
+use moorline_store::{
+    Claim, JobKind, Lease, MissedPolicy, NewJob, NewMessage, NewReply, NewRun, Op, Outcome, Role, RunContent,
+    SendResult, Trigger, Tx, Verdict,
+};
 
 /// How many accounts and conversations there are; reads also ask for one that is not there.
 pub(crate) const ACCOUNTS: u8 = 2;
@@ -53,6 +56,10 @@ pub(crate) enum Act {
     ReopenTurns { conversation: u8 },
     ResetSession { conversation: u8 },
     DiscardRows,
+    AddJob { account: u8, key: Option<u8> },
+    RemoveJob { back: u8 },
+    SwitchJob { back: u8, enabled: bool },
+    RecordRun { back: u8, due: u8, span: u8, what: u8, by_operator: bool, stale: bool },
 }
 
 /// A claim: of the present epoch or the one before, by one of a few generations.
@@ -69,6 +76,8 @@ pub(crate) struct Made {
     inbox: Vec<(AccountId, u8, i64)>,
     turns: Vec<(AccountId, i64)>,
     outbox: Vec<AccountId>,
+    jobs: i64,
+    runs: i64,
     step: i64,
 }
 
@@ -107,9 +116,16 @@ impl Made {
                 (Act::StartTurn { .. }, Outcome::Applied(id), Some(lease)) => {
                     self.turns.push((lease.account.clone(), *id));
                 }
+                (Act::AddJob { .. }, Outcome::Applied(id), _) => self.jobs = *id,
+                (Act::RecordRun { .. }, Outcome::Applied(id), _) => self.runs = *id,
                 _ => {}
             }
         }
+    }
+
+    /// How many runs and jobs there were; some may be gone.
+    pub(crate) fn runs_and_jobs(&self) -> (i64, i64) {
+        (self.runs, self.jobs)
     }
 
     /// Takes note of the next row of the outbox, whatever made it.
@@ -120,6 +136,10 @@ impl Made {
     /// How many rows the outbox has.
     pub(crate) fn outbox_rows(&self) -> i64 {
         self.outbox.len() as i64
+    }
+
+    fn job(&self, back: u8) -> JobId {
+        JobId::new(self.jobs - i64::from(back))
     }
 
     /// Mostly something of the account; beyond that, whatever came last, which may be another's or nothing.
@@ -221,6 +241,35 @@ impl Made {
             }
             // In one go, since the model does it so.
             Act::DiscardRows => Op::DiscardRows { limit: u32::MAX },
+            Act::AddJob { account, key } => Op::AddJob { job: Box::new(job(*account, *key)) },
+            Act::RemoveJob { back } => Op::RemoveJob { job: self.job(*back) },
+            Act::SwitchJob { back, enabled } => Op::SwitchJob {
+                job: self.job(*back),
+                enabled: *enabled,
+                next_due: enabled.then_some(NEXT_DUE),
+                reason: (*back == 1).then(|| "it failed".to_owned()),
+            },
+            Act::RecordRun { back, due, span, what, by_operator, stale } => {
+                let job = self.job(*back);
+                let content = match what {
+                    0 => RunContent::Text((0..=due % 2).map(|part| reply(*span, 2 * due + part)).collect()),
+                    1 => RunContent::Prompt(Box::new(message(&[*due], *span, Verdict::Allow))),
+                    2 => RunContent::Missed { reason: "nobody was there".to_owned() },
+                    3 => RunContent::Expired,
+                    _ => RunContent::Failed { reason: "no account".to_owned() },
+                };
+                let due_at = |due: u8| Timestamp::from_millis(1_000 * i64::from(due));
+                let trigger = if *by_operator {
+                    Trigger::Operator { key: IdempotencyKey::new(format!("r{due}")) }
+                } else {
+                    // Every job is due at the same time for ever, so that scripts hit it.
+                    let seen = if *stale { Timestamp::from_millis(1) } else { NEXT_DUE };
+                    Trigger::Schedule { seen, next_due: Some(NEXT_DUE) }
+                };
+                let until = if *what < 2 { *due } else { due + span };
+                let (due, until, count) = (due_at(*due), due_at(until), 1 + u64::from(until - due));
+                Op::RecordRun { run: Box::new(NewRun { job, due, until, count, trigger, content }) }
+            }
         }
     }
 }
@@ -282,6 +331,25 @@ fn route(conversation: u8) -> Route {
         chat: ChatId::new(format!("chat {conversation}")),
         reply_to: (conversation == 1).then(|| MessageId::new("om_1")),
         in_thread: conversation == 1,
+    }
+}
+
+/// When every job is due.
+const NEXT_DUE: Timestamp = Timestamp::from_millis(7);
+
+pub(crate) fn job(account: u8, key: Option<u8>) -> NewJob {
+    NewJob {
+        name: key.map(|key| format!("job {key}")),
+        account: self::account(account),
+        chat: ChatId::new("chat 0"),
+        schedule: "0 9 * * *".to_owned(),
+        zone: "Asia/Shanghai".to_owned(),
+        kind: if key.is_some() { JobKind::Text } else { JobKind::Prompt },
+        body: "good morning".to_owned(),
+        missed: MissedPolicy::Once,
+        max_delay_ms: 3_600_000,
+        next_due: Some(NEXT_DUE),
+        key: key.map(|key| IdempotencyKey::new(format!("j{key}"))),
     }
 }
 

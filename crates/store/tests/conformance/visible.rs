@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use moorline_core::{AccountId, InboxId, OutboxId, TurnId};
+use moorline_core::{AccountId, InboxId, JobId, OutboxId, RunId, TurnId};
 use moorline_store::{
-    Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, Listed, OutboxFilter, OutboxRow,
-    OutboxState, Page, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, Trace, Traced,
-    TurnRow, Waiting, Work,
+    Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, JobRow, Listed, OutboxFilter, OutboxRow,
+    OutboxState, Page, RunRow, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, Trace,
+    Traced, TurnRow, Waiting, Work,
 };
 
 use crate::script::{self, ACCOUNTS, CONVERSATIONS};
@@ -148,6 +148,31 @@ async fn pages<T>(found: &mut Vec<Listed<T>>, list: impl AsyncFn(Page) -> Listed
             break;
         }
     }
+}
+
+/// Everything that can be seen of jobs and runs.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct VisibleCron {
+    jobs: Vec<JobRow>,
+    job: Vec<Option<JobRow>>,
+    run: Vec<Option<RunRow>>,
+    runs: Vec<Listed<RunRow>>,
+}
+
+pub(crate) async fn visible_cron(store: &dyn Store, runs: i64, jobs: i64) -> VisibleCron {
+    let listing = store.listing();
+    let mut visible =
+        VisibleCron { jobs: listing.jobs().await.unwrap(), job: vec![], run: vec![], runs: vec![] };
+    for id in 0..=runs + 1 {
+        visible.run.push(listing.run(RunId::new(id)).await.unwrap());
+    }
+    for id in 0..=jobs + 1 {
+        visible.job.push(listing.job(JobId::new(id)).await.unwrap());
+    }
+    for job in [None].into_iter().chain((1..=jobs).map(|id| Some(JobId::new(id)))) {
+        pages(&mut visible.runs, async |page| listing.runs(job, page).await.unwrap()).await;
+    }
+    visible
 }
 
 /// Design §2: every message is in exactly one of these.

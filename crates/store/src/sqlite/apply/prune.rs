@@ -4,6 +4,7 @@ use moorline_core::{DropReason, Timestamp};
 use rusqlite::{Connection, params};
 
 use super::{Kind, Prepared, Step, Stop, Tally, rows, sql};
+use crate::cron::KEPT_RUNS;
 use crate::tx::{KEPT_ENTRIES, Outcome};
 
 /// Free pages that the file keeps for what comes next; beyond that they are given back.
@@ -34,6 +35,8 @@ pub(super) fn prune(
     budget.transcripts(before)?;
     let boots = conn.run(sql::PRUNE_BOOTS, [before, budget.left])?;
     budget.spend(rows(boots));
+    let runs = conn.run(sql::PRUNE_RUNS, [before, budget.left, i64::from(KEPT_RUNS) - 1])?;
+    budget.spend(rows(runs));
     let pruned = i64::from(limit) - budget.left;
     give_back(conn)?;
     Ok(Outcome::Applied(pruned))

@@ -6,6 +6,7 @@ use moorline_core::{ConversationId, DropReason, Generation, InboxId, TurnId};
 use rusqlite::params;
 
 use super::{Kind, Prepared, Scope, Step, Stop, number, sql};
+use crate::cron::turn_result;
 use crate::rows::Role;
 use crate::tx::{Claim, NewReply, Outcome};
 
@@ -76,7 +77,8 @@ impl Scope<'_> {
     ) -> Step {
         let at = self.at.as_millis();
         let generation = number(claim.generation)?;
-        let row = params![turn.get(), self.lease.account, claim.epoch.get(), generation, at];
+        let result = turn_result(entries).as_str();
+        let row = params![turn.get(), self.lease.account, claim.epoch.get(), generation, at, result];
         let Some(conversation) = self.conn.find(sql::TURN_FINISH, row, |row| row.get::<_, String>(0))? else {
             return Err(Stop::Not(Outcome::Fenced));
         };
