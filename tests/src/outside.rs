@@ -70,6 +70,10 @@ impl Machine for Outside {
     fn look(&self) -> MachineFacts {
         self.0.lock().machine.clone()
     }
+
+    fn blocks(&self) -> bool {
+        false
+    }
 }
 
 struct Beside {

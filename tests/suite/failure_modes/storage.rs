@@ -58,20 +58,19 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The texts in the store of this directory, in the order of receipt.
-async fn texts(directory: &Path) -> Result<Result<Vec<String>, StoreError>, OpenError> {
+/// The texts in the store of this directory, in the order of receipt; and how many there are by another count.
+async fn texts(directory: &Path) -> Result<Result<(Vec<String>, u64), StoreError>, OpenError> {
     let dir = DataDir::open(directory)?;
     let store = SqliteStore::open(&dir, SqliteOptions::default())?;
     let read = async {
         let page = Page { before: None, limit: LONGEST_PAGE };
         let rows = store.inbox(&InboxFilter::default(), page).await?.rows;
         let counted = store.recount().await?.values().map(|counts| counts.received).sum::<u64>();
-        assert_eq!(counted, rows.len() as u64);
         store.conversations_with_work(None, moorline_core::InboxId::default(), 512).await?;
         store.interrupted_turns(&account()).await?;
         store.outbox_heads(&account(), 10).await?;
         let texts = rows.into_iter().rev().map(|entry| entry.row.text);
-        Ok(texts.map(|text| text.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect())
+        Ok((texts.map(|text| text.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect(), counted))
     };
     Ok(read.await)
 }
@@ -95,7 +94,8 @@ fn a_log_that_is_torn_anywhere_loses_its_tail_and_nothing_else_f074() {
             let torn = tempfile::tempdir().unwrap();
             copy(remains.path(), torn.path());
             fs::write(torn.path().join("moorline.db-wal"), &log[..length]).unwrap();
-            let left = texts(torn.path()).await.unwrap().unwrap();
+            let (left, counted) = texts(torn.path()).await.unwrap().unwrap();
+            assert_eq!(counted, left.len() as u64);
             assert_eq!(left, all[..left.len()], "{length} of {} bytes", log.len());
             assert!(left.len() >= most, "more of the log, and less of the messages");
             most = left.len();
@@ -124,6 +124,7 @@ fn a_database_with_a_flipped_bit_is_opened_or_named_and_never_a_panic_f074() {
             bytes[at] ^= 1 << dice.u32(0..8);
             fs::write(&file, bytes).unwrap();
             match texts(damaged.path()).await {
+                // The two counts may differ then: a bit of an index hides a row, and no check of the whole file is made.
                 Ok(Ok(_)) => whole += 1,
                 // One read of what is damaged is refused; or all of them, at the start, with the file's name.
                 Ok(Err(error)) => drop(error.to_string()),
