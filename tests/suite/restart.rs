@@ -83,7 +83,8 @@ fn the_command_line_never_fails_over_20_restarts_which_leave_nothing_behind_f070
     let mut files = Vec::new();
     let mut texts = Vec::new();
     for round in 0..20 {
-        let (app, user, text) = (&apps[round % 2].app_id, format!("u{}", round % 5), format!("message {round}"));
+        let (app, user, text) =
+            (&apps[round % 2].app_id, format!("u{}", round % 5), format!("message {round}"));
         simulator.push(app, Push::direct(format!("oc_{user}"), format!("ou_{user}"), text.as_str())).unwrap();
         texts.push((chat_of(&user), text));
         let (code, output) = settings.command(&["restart"]);
@@ -150,7 +151,9 @@ fn a_call_at_any_moment_of_a_restart_is_answered_or_told_why_not_f080() {
         for caller in callers {
             match caller.join().unwrap() {
                 (_, Ok((200, _))) => answered += 1,
-                (_, Ok((503, text))) if text.contains("\"restarting\"") && text.contains("retry-after") => told += 1,
+                (_, Ok((503, text))) if text.contains("\"restarting\"") && text.contains("retry-after") => {
+                    told += 1
+                }
                 (offset, other) => panic!("at {offset:?} of round {round}: {other:?}"),
             }
         }
@@ -217,7 +220,8 @@ fn a_restart_that_is_asked_for_again_under_its_key_happens_once_f080() {
         answer
     };
     assert!(ask(&process).starts_with("HTTP/1.1 202 "));
-    process.until("a fresh process", 10 * SECOND, |p| boot(p) != before && p.run_file()["phase"] == "running");
+    process
+        .until("a fresh process", 10 * SECOND, |p| boot(p) != before && p.run_file()["phase"] == "running");
     let after = boot(&process);
     let again = ask(&process);
     assert!(again.starts_with("HTTP/1.1 202 ") && again.contains("idempotent-replayed: true"), "{again}");

@@ -51,7 +51,11 @@ impl Connections {
         if sockets.is_empty() {
             return;
         }
-        tracing::debug!(actor = "admin", count = sockets.len(), "closing connections on which nothing was asked");
+        tracing::debug!(
+            actor = "admin",
+            count = sockets.len(),
+            "closing connections on which nothing was asked"
+        );
         let goodbye = goodbye();
         for mut socket in sockets.into_values() {
             // Sockets of the server never block. Who has gone, or takes nothing, is not waited for.

@@ -17,7 +17,8 @@ pub(crate) trait Operator: Send + Sync {
     fn account<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<AccountView, CommandError>>;
     fn readiness(&self) -> Result<(), NotReady>;
     fn tree(&self) -> Vec<Node>;
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<bool, CommandError>>;
+    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb)
+    -> LocalBoxFuture<'a, Result<bool, CommandError>>;
     fn send<'a>(
         &'a self,
         id: &'a AccountId,
@@ -123,7 +124,11 @@ impl Operator for Handle {
         Self::tree(self)
     }
 
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
+    fn command<'a>(
+        &'a self,
+        id: &'a AccountId,
+        verb: Verb,
+    ) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
         match verb {
             Verb::Start => Box::pin(self.start(id)),
             Verb::Stop => Box::pin(self.stop(id)),

@@ -42,7 +42,9 @@ pub(crate) enum Problem {
     InvalidField(serde_json::Error),
     #[error("`{0}` must not be empty")]
     EmptyField(&'static str),
-    #[error("an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most")]
+    #[error(
+        "an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most"
+    )]
     InvalidKey,
     #[error("this idempotency key was used for another request: choose a new one for each")]
     KeyReused,

@@ -91,8 +91,7 @@ impl Client {
         let mut address = self.address;
         loop {
             let attempt = self.exchange(address, &method, path, body, key.as_deref());
-            let outcome =
-                tokio::time::timeout(DEADLINE, attempt).await.unwrap_or(Err(NoAnswer::TimedOut));
+            let outcome = tokio::time::timeout(DEADLINE, attempt).await.unwrap_or(Err(NoAnswer::TimedOut));
             let run = self.directory.as_deref().and_then(RunFile::read).filter(RunFile::is_alive);
             let is_restart = retry::is_restart(failure(&outcome), run.as_ref().map(|run| run.phase));
             let delay = delays.next().filter(|_| is_restart && began.elapsed() < LAST_ATTEMPT);
@@ -149,7 +148,8 @@ impl Client {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
-        let bytes = body.map(serde_json::to_vec).transpose().map_err(|error| NoAnswer::Other(error.into()))?;
+        let bytes =
+            body.map(serde_json::to_vec).transpose().map_err(|error| NoAnswer::Other(error.into()))?;
         let request = request.body(Full::new(Bytes::from(bytes.unwrap_or_default())));
         let request = request.map_err(|error| NoAnswer::Other(error.into()))?;
         let exchange = async {
@@ -169,7 +169,8 @@ impl Client {
         let body = if bytes.is_empty() {
             Value::Null
         } else {
-            let unreadable = |error| NoAnswer::Other(anyhow::Error::new(error).context("the answer is not JSON"));
+            let unreadable =
+                |error| NoAnswer::Other(anyhow::Error::new(error).context("the answer is not JSON"));
             serde_json::from_slice(&bytes).map_err(unreadable)?
         };
         Ok(Answer { status, body })
@@ -186,7 +187,9 @@ fn failure(outcome: &Result<Answer, NoAnswer>) -> Failure<'_> {
         Err(NoAnswer::NoConnection(error)) if error.kind() == io::ErrorKind::ConnectionRefused => {
             Failure::Refused
         }
-        Err(NoAnswer::NoConnection(error)) if error.kind() == io::ErrorKind::ConnectionReset => Failure::Closed,
+        Err(NoAnswer::NoConnection(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+            Failure::Closed
+        }
         Err(NoAnswer::Closed(_)) => Failure::Closed,
         Err(NoAnswer::TimedOut) => Failure::TimedOut,
         Err(NoAnswer::NoConnection(_) | NoAnswer::Other(_)) => Failure::Other,

@@ -50,8 +50,13 @@ mod tests {
 
     #[test]
     fn the_table_of_what_is_tried_again_f080() {
-        let phases =
-            [None, Some(Phase::Starting), Some(Phase::Running), Some(Phase::Stopping), Some(Phase::Restarting)];
+        let phases = [
+            None,
+            Some(Phase::Starting),
+            Some(Phase::Running),
+            Some(Phase::Stopping),
+            Some(Phase::Restarting),
+        ];
         let (always, never) = ([true; 5], [false; 5]);
         let table = [
             (Failure::Answered(503, "restarting"), always),

@@ -25,7 +25,7 @@ use crate::signals::{Asked, Signals};
 use crate::{output, waiting_room};
 
 /// How much longer than its grace a drain may take, for goodbyes and the last words to the store (F-070).
-const LAST_STEPS: Duration = Duration::from_millis(1_500);
+const LAST_STEPS: Duration = Duration::from_millis(1_200);
 
 /// How long closing everything may take once nobody wants to wait.
 const HURRY: Duration = Duration::from_millis(800);
@@ -135,9 +135,15 @@ pub fn serve(
     };
     // First of all: from now on it is known that somebody is here, and to be waited for.
     run_file.write(directory.path()).context("run.json could not be written")?;
-    let ended = Daemon { settings, config_file, children, directory: directory.clone(), run_file, clock, seed }
-        .run(listener, birth);
-    if !matches!(&ended, Ok(Ended::Replaced(_))) && !(ended.is_err() && birth.is_replacement()) {
+    let ended =
+        Daemon { settings, config_file, children, directory: directory.clone(), run_file, clock, seed }
+            .run(listener, birth);
+    let goes_on = match &ended {
+        Ok(Ended::Replaced(_)) => true,
+        Ok(Ended::Over(_)) => false,
+        Err(_) => birth.is_replacement(),
+    };
+    if !goes_on {
         RunFile::remove(directory.path());
     }
     ended
@@ -162,8 +168,8 @@ impl Daemon {
         let began = clock.now();
         let system = actix_rt::System::new();
         let mut signals = system.block_on(async { Signals::listen() })?;
-        let token =
-            token::load_or_create(directory.path()).context("the admin token could not be read or created")?;
+        let token = token::load_or_create(directory.path())
+            .context("the admin token could not be read or created")?;
         let store = Arc::new(SqliteStore::open(&directory, SqliteOptions::default()).map_err(refused)?);
         let handed_on = birth.heir(&listener, directory.clone())?;
         children.push(Box::new(admin_child(listener, token)));
@@ -202,37 +208,30 @@ impl Daemon {
             };
             // Only the command line's patience depends on it.
             drop(run_file.enter(phase, directory.path()));
-            Ok::<_, anyhow::Error>(drain(runtime, grace, &mut signals, by_signal).await.map_err(|in_a_hurry| {
-                RunFile::remove(directory.path());
-                at_latest(HURRY, in_a_hurry.code());
-                in_a_hurry
-            }))
+            Ok::<_, anyhow::Error>(drain(runtime, grace, &mut signals, by_signal).await)
         })?;
-        let reason = match reason {
-            Ok(reason) => reason,
-            Err(in_a_hurry) => {
-                drop(system);
-                store.close();
-                return Ok(Ended::Over(in_a_hurry.code()));
-            }
+        let code = match &reason {
+            Ok(ExitReason::Shutdown) => Some(Code::Ok),
+            Ok(ExitReason::Restart | ExitReason::StoreFailed(_)) => None,
+            Err(in_a_hurry) => Some(in_a_hurry.code()),
         };
-        if reason == ExitReason::Shutdown {
-            at_latest(HURRY, Code::Ok);
+        if let Some(code) = code {
+            at_latest(HURRY, code);
         }
         // With it go the programs of agents, and whatever else was still held.
         drop(system);
         store.close();
         Ok(match reason {
-            ExitReason::Shutdown => Ended::Over(Code::Ok),
-            ExitReason::Restart => {
+            Ok(ExitReason::Restart) => {
                 tracing::info!("restarting: the fresh process takes over");
                 Ended::Replaced(Box::new(handed_on))
             }
-            ExitReason::StoreFailed(why) => {
+            Ok(ExitReason::StoreFailed(why)) => {
                 let failures = birth.failures_after(clock.now().since(began));
                 tracing::error!(failures, "the store failed, a fresh process takes over: {why}");
                 Ended::Replaced(Box::new(handed_on.after(failures)))
             }
+            Ok(ExitReason::Shutdown) | Err(_) => Ended::Over(code.unwrap_or(Code::Ok)),
         })
     }
 }

@@ -85,7 +85,10 @@ fn words(head: &[u8]) -> String {
     let (status, body) = if head.starts_with(b"GET /healthz ") {
         ("200 OK", r#"{"status":"ok"}"#)
     } else if head.starts_with(b"GET /readyz ") {
-        ("503 Service Unavailable", r#"{"ready":false,"reasons":["the process could not start yet and tries again"]}"#)
+        (
+            "503 Service Unavailable",
+            r#"{"ready":false,"reasons":["the process could not start yet and tries again"]}"#,
+        )
     } else {
         (
             "503 Service Unavailable",

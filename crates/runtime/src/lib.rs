@@ -37,7 +37,7 @@ pub use runtime::{ChildFactory, Options, Runtime, StartError};
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
     ActiveTurn, Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, LONGEST_PAGE,
-    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, Role, Scope, SessionFilter,
-    RequestAnswer, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    Listed, Listing, OutboxFilter, OutboxRow, OutboxState, Page, Receipt, RequestAnswer, Role, Scope,
+    SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

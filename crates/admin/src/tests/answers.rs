@@ -58,7 +58,10 @@ fn a_command_says_what_it_changed_and_may_be_given_twice_f083() {
         let path = format!("/v1/accounts/feishu:main/{verb}");
         let answer = ask(&Arc::new(Fake::default()), post(&path));
         let told = |name: &str| answer.body[name].clone();
-        assert_eq!((told("changed"), told("state_before"), told("state_after")), (json!(true), json!("ready"), json!("ready")));
+        assert_eq!(
+            (told("changed"), told("state_before"), told("state_after")),
+            (json!(true), json!("ready"), json!("ready"))
+        );
         assert!(told("reason").is_string());
         let so = Arc::new(Fake { is_so_already: true, ..Fake::default() });
         let answer = ask(&so, post(&path));

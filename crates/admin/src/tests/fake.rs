@@ -15,8 +15,9 @@ use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, Applied, CommandError, ConfigStatus, Counts, Discarded, Enqueued,
     Entry, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, Listed, Listing, NotReady, Orphan,
-    OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Role,
-    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced, TurnEntry, TurnState, Turns,
+    OutboxFilter, OutboxRow, OutboxState, Page, Receipt, ReloadError, Report, RequestAnswer, Resumed,
+    ResumedFrom, Role, SessionFilter, SessionRow, Status, StoreError, StoreStatus, Trace, Traced, TurnEntry,
+    TurnState, Turns,
 };
 use parking_lot::Mutex;
 
@@ -144,7 +145,11 @@ impl Operator for Fake {
         Vec::new()
     }
 
-    fn command<'a>(&'a self, id: &'a AccountId, verb: Verb) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
+    fn command<'a>(
+        &'a self,
+        id: &'a AccountId,
+        verb: Verb,
+    ) -> LocalBoxFuture<'a, Result<bool, CommandError>> {
         Box::pin(async move {
             self.known(id).await?;
             self.done.lock().push(format!("{} {id}", verb.name()));

@@ -40,9 +40,8 @@ pub async fn restart(place: &Place, wait: &Wait, as_json: bool) -> Result<Code> 
     if wait.no_wait {
         return say(as_json, "restarting", &old);
     }
-    let is_up = |run: Option<&RunFile>| {
-        run.is_some_and(|run| run.boot != old.boot && run.phase == Phase::Running)
-    };
+    let is_up =
+        |run: Option<&RunFile>| run.is_some_and(|run| run.boot != old.boot && run.phase == Phase::Running);
     let new = until(&dir, "turns under way may finish", is_up).await?.unwrap_or(old);
     Client::of_running(place)?.expect(Method::GET, "/healthz", None).await?;
     say(as_json, "restarted", &new)

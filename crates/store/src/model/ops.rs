@@ -64,9 +64,7 @@ impl State {
             | Op::TakeOver { .. }
             | Op::Prune { .. }
             | Op::RememberAnswer { .. }
-            | Op::ForgetAnswers { .. } => {
-                Err(Stop::Refused("this operation belongs to no account"))
-            }
+            | Op::ForgetAnswers { .. } => Err(Stop::Refused("this operation belongs to no account")),
             Op::Receive { message } => self.receive(lease, at, message),
             Op::SetCursor { kind, value } => {
                 let cursors = &mut self.account(lease)?.cursors;
