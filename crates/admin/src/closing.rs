@@ -39,6 +39,6 @@ mod tests {
         closing.close();
         closing.close();
         assert!(hearing.now_or_never().is_some());
-        assert!(closing.clone().closed().now_or_never().is_some());
+        assert!(closing.closed().now_or_never().is_some());
     }
 }

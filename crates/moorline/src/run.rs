@@ -27,7 +27,7 @@ use crate::systemd::Manager;
 use crate::{output, waiting_room};
 
 /// How much longer than its grace a drain may take, for goodbyes and the last words to the store (F-070).
-const LAST_STEPS: Duration = Duration::from_millis(1_500);
+const LAST_STEPS: Duration = Duration::from_millis(1_200);
 
 /// How long closing everything may take once nobody wants to wait.
 const HURRY: Duration = Duration::from_millis(800);
@@ -143,7 +143,12 @@ pub fn serve(
     let ended =
         Daemon { settings, config_file, children, directory: directory.clone(), run_file, clock, seed }
             .run(listener, birth);
-    if !matches!(&ended, Ok(Ended::Replaced(_))) && !(ended.is_err() && birth.is_replacement()) {
+    let goes_on = match &ended {
+        Ok(Ended::Replaced(_)) => true,
+        Ok(Ended::Over(_)) => false,
+        Err(_) => birth.is_replacement(),
+    };
+    if !goes_on {
         RunFile::remove(directory.path());
     }
     ended
@@ -216,38 +221,30 @@ impl Daemon {
             };
             // Only the command line's patience depends on it.
             drop(run_file.enter(phase, directory.path()));
-            let drained = watch.beside(drain(runtime, grace, &mut signals, by_signal)).await;
-            Ok::<_, anyhow::Error>(drained.map_err(|in_a_hurry| {
-                RunFile::remove(directory.path());
-                at_latest(HURRY, in_a_hurry.code());
-                in_a_hurry
-            }))
+            Ok::<_, anyhow::Error>(watch.beside(drain(runtime, grace, &mut signals, by_signal)).await)
         })?;
-        let reason = match reason {
-            Ok(reason) => reason,
-            Err(in_a_hurry) => {
-                drop(system);
-                store.close();
-                return Ok(Ended::Over(in_a_hurry.code()));
-            }
+        let code = match &reason {
+            Ok(ExitReason::Shutdown) => Some(Code::Ok),
+            Ok(ExitReason::Restart | ExitReason::StoreFailed(_)) => None,
+            Err(in_a_hurry) => Some(in_a_hurry.code()),
         };
-        if reason == ExitReason::Shutdown {
-            at_latest(HURRY, Code::Ok);
+        if let Some(code) = code {
+            at_latest(HURRY, code);
         }
         // With it go the programs of agents, and whatever else was still held.
         drop(system);
         store.close();
         Ok(match reason {
-            ExitReason::Shutdown => Ended::Over(Code::Ok),
-            ExitReason::Restart => {
+            Ok(ExitReason::Restart) => {
                 tracing::info!("restarting: the fresh process takes over");
                 Ended::Replaced(Box::new(handed_on))
             }
-            ExitReason::StoreFailed(why) => {
+            Ok(ExitReason::StoreFailed(why)) => {
                 let failures = birth.failures_after(clock.now().since(began));
                 tracing::error!(failures, "the store failed, a fresh process takes over: {why}");
                 Ended::Replaced(Box::new(handed_on.after(failures)))
             }
+            Ok(ExitReason::Shutdown) | Err(_) => Ended::Over(code.unwrap_or(Code::Ok)),
         })
     }
 }
