@@ -22,6 +22,7 @@ ACCOUNTS = asked("/v1/accounts", "accounts", "id") + ["feishu:gone"]
 SESSIONS = asked("/v1/sessions", "sessions", "id")
 RECEIVED = asked("/v1/inbox", "messages", "id")
 OURS = asked("/v1/outbox", "messages", "id")
+JOBS = asked("/v1/cron", "jobs", "id")
 DEAD = asked("/v1/outbox?state=dead", "messages", "id")
 
 # For each path: the parameter, what is there, and what a made-up one has to look like to give way to it. Others were
@@ -34,6 +35,8 @@ KNOWN = [
     ("/inbox/", "id", RECEIVED, NUMBER),
     ("/retry", "id", DEAD[1::2], NUMBER),
     ("/discard", "id", DEAD[::2], NUMBER),
+    # Half of the jobs may be removed, the others stay.
+    ("/cron/", "id", {"DELETE": JOBS[::2], None: JOBS[1::2]}, NUMBER),
     ("/outbox/", "id", OURS, NUMBER),
     ("/trace/", "message", [f"in:{id}" for id in RECEIVED] + [f"out:{id}" for id in OURS], r"(in|turn|out):[0-9]+"),
 ]
@@ -54,11 +57,16 @@ def before_call(context, case, kwargs):
             made_up = unquote(str((case.path_parameters or {}).get(name)))
             # The same in every run, which Python's own hash is not.
             chosen = sum(made_up.encode())
+            if isinstance(ids, dict):
+                ids = ids.get(case.operation.method.upper(), ids[None])
             if re.fullmatch(pattern, made_up) and chosen % 4:
                 case.path_parameters[name] = ids[chosen % len(ids)]
             break
     if case.query and "conversation" in case.query:
         case.query.setdefault("account", ACCOUNTS[0])
+    # A schema cannot say what a schedule is, nor that a job has a text or a prompt and never both.
+    if case.operation.path == "/v1/cron" and isinstance(case.body, dict) and len(str(case.body.get("to"))) % 4:
+        case.body |= {"account": ACCOUNTS[0], "schedule": "30 6 * * 1", "tz": "UTC", "text": "made up", "prompt": None}
     given = (case.headers or {}).get("Idempotency-Key")
     if isinstance(case.body, dict) and isinstance(given, str) and KEY.fullmatch(given):
         if KEY.fullmatch(str(case.body.get("idempotency_key"))):

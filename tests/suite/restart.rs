@@ -66,7 +66,8 @@ fn the_command_line_never_fails_over_20_restarts_which_leave_nothing_behind_f070
     let looping = {
         let (settings, over, calls) = (Arc::clone(&settings), Arc::clone(&over), Arc::clone(&calls));
         std::thread::spawn(move || {
-            let commands: [&[&str]; 3] = [&["account", "list"], &["outbox", "list"], &["session", "list"]];
+            let commands: [&[&str]; 4] =
+                [&["cron", "list"], &["outbox", "list"], &["cron", "list"], &["session", "list"]];
             let mut failed = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 let command = commands[calls.fetch_add(1, Ordering::Relaxed) % commands.len()];

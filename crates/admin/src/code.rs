@@ -36,6 +36,7 @@ codes! {
     InvalidAccountId = "invalid_account_id", BAD_REQUEST;
     InvalidSessionId = "invalid_session_id", BAD_REQUEST;
     InvalidMessageId = "invalid_message_id", BAD_REQUEST;
+    InvalidJobId = "invalid_job_id", BAD_REQUEST;
     InvalidParameter = "invalid_parameter", BAD_REQUEST;
     UpgradeRequired = "upgrade_required", UPGRADE_REQUIRED;
     Unauthorized = "unauthorized", UNAUTHORIZED;

@@ -332,7 +332,7 @@ fn run_view(run: &RunRow) -> RunView {
 impl Takes for Numbered {
     fn describe(operation: &mut Operation<'_>) {
         operation.path("id", "A job's number.", &parameters::number());
-        operation.refuses(&[Code::InvalidParameter, Code::UnknownJob]);
+        operation.refuses(&[Code::InvalidJobId, Code::UnknownJob]);
     }
 }
 
@@ -342,7 +342,7 @@ impl FromRequest for Numbered {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let number = web::Path::<i64>::from_request(request, &mut Payload::None).into_inner();
-        let refused = |_| Problem::InvalidParameter("a job is named by its number".to_owned());
-        ready(number.map(|number| Self(JobId::new(number.into_inner()))).map_err(refused))
+        let number = number.map(|number| Self(JobId::new(number.into_inner())));
+        ready(number.map_err(|_| Problem::InvalidJobId))
     }
 }

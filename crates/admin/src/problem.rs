@@ -58,6 +58,8 @@ pub(crate) enum Problem {
     InvalidMessageId,
     #[error("{0}")]
     InvalidParameter(String),
+    #[error("a job is named by its number, as `moorline cron list` shows it")]
+    InvalidJobId,
     #[error("this is no job: {0}")]
     InvalidJob(String),
     #[error("this conversation never received a message")]
@@ -116,6 +118,7 @@ impl Problem {
             Self::InvalidAccountId => Code::InvalidAccountId,
             Self::InvalidSessionId => Code::InvalidSessionId,
             Self::InvalidMessageId | Self::InvalidTrace => Code::InvalidMessageId,
+            Self::InvalidJobId => Code::InvalidJobId,
             Self::InvalidParameter(_) => Code::InvalidParameter,
             Self::InvalidJob(_) => Code::InvalidField,
             Self::UnknownRoute => Code::UnknownRoute,

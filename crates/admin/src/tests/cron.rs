@@ -75,7 +75,7 @@ fn what_is_no_job_is_refused_with_its_reason_f083() {
         (with(&format!("{}}}", JOB.replace("main", "other"))), None, 404, "unknown_account"),
         (with(&format!("{JOB}}}")), Some(CommandError::TooManyJobs(200)), 409, "too_many_jobs"),
         (get("/v1/cron/6"), None, 404, "unknown_job"),
-        (get("/v1/cron/x"), None, 400, "invalid_parameter"),
+        (get("/v1/cron/x"), None, 400, "invalid_job_id"),
         (delete("/v1/cron/6"), None, 404, "unknown_job"),
         (post("/v1/cron/6/run"), None, 404, "unknown_job"),
         (post("/v1/cron/5/run"), Some(CommandError::Busy), 503, "busy"),

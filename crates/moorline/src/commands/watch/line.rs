@@ -48,7 +48,7 @@ fn sentence(kind: &str, event: &Value) -> String {
             "cached" if event["error"].is_null() => {
                 format!("identity known from before: {} ({})", said("name"), said("id"))
             }
-            _ if event["error"].is_null() => "identity unknown".to_owned(),
+            _ if event["error"].is_null() => "who the bot is, is unknown".to_owned(),
             _ => format!("identity not verified: {}{next}", reason(&event["error"])),
         },
         "token" => match said("to").as_str() {
