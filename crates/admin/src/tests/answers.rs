@@ -99,7 +99,8 @@ fn a_message_goes_to_the_outbox_once_per_key() {
     let same =
         with_body(MESSAGES, r#"{"to":"oc_1","text":"hello"}"#).insert_header(("idempotency-key", "k1"));
     assert_eq!(ask(&fake, same).body["repeated"], json!(true), "the header means the same as the field");
-    let both = with_body(MESSAGES, body).insert_header(("idempotency-key", "k1"));
+    // The key of a message and that of the request that brings it are not the same thing.
+    let both = with_body(MESSAGES, body).insert_header(("idempotency-key", "k2"));
     assert_eq!(ask(&fake, both).body["repeated"], json!(true));
     ask(&fake, with_body(MESSAGES, r#"{"to":"oc_1","text":"hello"}"#));
     assert_eq!(fake.done.lock().last().unwrap(), "send feishu:main oc_1 hello -");
