@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -159,14 +160,14 @@ impl Client {
             let bytes = response.into_body().collect().await?.to_bytes();
             Ok::<_, hyper::Error>((status, bytes))
         };
-        // The connection has to be driven beside the exchange; it ends with it.
-        let (status, bytes) = tokio::select! {
-            answer = exchange => answer.map_err(closed)?,
-            ended = connection => {
-                ended.map_err(closed)?;
-                return Err(NoAnswer::Closed("it ended".to_owned()));
-            }
+        let mut exchange = pin!(exchange);
+        // The connection has to be driven beside the exchange. It may end first, with the answer already here.
+        let answered = tokio::select! {
+            biased;
+            answered = &mut exchange => answered,
+            _ = connection => exchange.await,
         };
+        let (status, bytes) = answered.map_err(closed)?;
         let body = if bytes.is_empty() {
             Value::Null
         } else {
@@ -254,3 +255,6 @@ pub fn data_dir(place: &Place) -> Result<PathBuf> {
     })?;
     Ok(table.get("data_dir").and_then(toml::Value::as_str).unwrap_or("data").into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,11 @@ fn a_message_goes_to_the_outbox_once_per_key() {
         with_body(MESSAGES, r#"{"to":"oc_1","text":"hello"}"#).insert_header(("idempotency-key", "k1"));
     assert_eq!(ask(&fake, same).body["repeated"], json!(true), "the header means the same as the field");
     let both = with_body(MESSAGES, body).insert_header(("idempotency-key", "k2"));
-    assert_eq!(ask(&fake, both).body["repeated"], json!(true), "the field is the message's, the header the request's");
+    assert_eq!(
+        ask(&fake, both).body["repeated"],
+        json!(true),
+        "the field is the message's, the header the request's"
+    );
     let other = with_body(MESSAGES, body).insert_header(("idempotency-key", "k1"));
     assert_eq!(ask(&fake, other).code(), "idempotency_key_reused", "the same key, and another body");
     ask(&fake, with_body(MESSAGES, r#"{"to":"oc_1","text":"hello"}"#));
