@@ -16,7 +16,7 @@ use moorline_core::{
     Route, UserId,
 };
 use moorline_feishu::Feishu;
-use moorline_runtime::{ConfigFile, Disk, Exposed, FindingKind};
+use moorline_runtime::{AddJob, ConfigFile, Disk, Exposed, FindingKind, JobKind, MissedPolicy};
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{Answer, Cut, Fault, NewApp, Times};
 use moorline_simulator::server::Server;
@@ -158,6 +158,29 @@ async fn agents() -> Kinds {
     sleep(MINUTE).await;
     let report = world.handle.doctor().await.unwrap();
     assert!(report.findings[0].why.contains("feishu:a1~oc_alice"), "{report:?}");
+    found.extend(kinds(&world).await);
+    found
+}
+
+async fn jobs() -> Kinds {
+    let world = ready(Setup { accounts: 1, tables: AGENT, ..Setup::default() }).await;
+    world.model().set(Behaviour::Status(401, None));
+    let job = AddJob {
+        name: None,
+        account: world.id(0),
+        to: ChatId::new("oc_alice"),
+        schedule: "* * * * *".to_owned(),
+        zone: "UTC".to_owned(),
+        kind: JobKind::Prompt,
+        body: "what is new?".to_owned(),
+        missed: MissedPolicy::Once,
+        max_delay: 60 * MINUTE,
+        key: None,
+    };
+    world.handle.add_job(job).await.unwrap();
+    sleep(2 * MINUTE).await;
+    let mut found = kinds(&world).await;
+    sleep(8 * MINUTE).await;
     found.extend(kinds(&world).await);
     found
 }
@@ -349,6 +372,7 @@ fn every_kind_of_finding_in_the_code_is_provoked_and_shown_f101() {
     found.extend(in_virtual_time(who_we_are()));
     found.extend(in_virtual_time(who_may_write()));
     found.extend(in_virtual_time(agents()));
+    found.extend(in_virtual_time(jobs()));
     found.extend(in_virtual_time(given_up()));
     found.extend(in_virtual_time(forgotten()));
     found.extend(in_virtual_time(the_store()));

@@ -40,7 +40,7 @@ fn errors_are_json_too_where_answers_are() {
     process.ready(Duration::from_secs(10));
     // The endpoint's own code where there is one.
     told(&["--json", "outbox", "retry", "999"], 64, "unknown_message");
-    told(&["account", "start", "a0", "--json"], 64, "already_so");
+    told(&["session", "reset", "feishu:a0~oc_nobody", "--json"], 64, "unknown_session");
     told(&["trace", "in:999", "--json"], 64, "unknown_message");
     told(&["--json", "account", "show", "nobody"], 64, "usage");
     told(&["--json", "no-such-command"], 64, "usage");

@@ -303,6 +303,8 @@ fn a_path_leads_where_it_says_and_a_method_is_what_it_says_f091() {
                 (400, "invalid_account_id"),
                 (400, "invalid_session_id"),
                 (400, "invalid_message_id"),
+                (404, "unknown_job"),
+                (400, "invalid_job_id"),
                 (405, "method_not_allowed"),
             ];
             assert!(is_refused.contains(&(answer.status, code)), "{}: {} {code}", of(&trick), answer.status);

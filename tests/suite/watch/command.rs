@@ -166,7 +166,11 @@ fn watch_goes_on_with_the_process_that_takes_the_place_of_the_first_f080() {
     let second = snapshot();
     assert_eq!(first["pid"], second["pid"], "the binary was executed in place");
     assert_ne!(first["boot"], second["boot"]);
-    watching.until("its accounts", |line| is(line, "feishu:a1", "connecting", "ready"));
+    // They may have been quicker than the watcher.
+    let is_up = |account: &Value| account["id"] == "feishu:a1" && account["state"] == "ready";
+    if !second["accounts"].as_array().unwrap().iter().any(is_up) {
+        watching.until("its accounts", |line| is(line, "feishu:a1", "connecting", "ready"));
+    }
     assert!(process.terminate(15 * SECOND).success());
 }
 
