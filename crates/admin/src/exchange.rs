@@ -69,11 +69,10 @@ impl MessageBody for Unread {
 /// Lets a request through the gate to its route, and dresses the answer.
 pub(crate) async fn exchange<B: MessageBody + 'static>(
     gate: web::Data<Gate>,
-    ids: web::Data<RequestIds>,
+    (ids, traffic): (web::Data<RequestIds>, web::Data<Traffic>),
     closing: web::Data<Closing>,
     under_way: web::Data<UnderWay>,
     operator: web::Data<dyn Operator>,
-    traffic: web::Data<Traffic>,
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
