@@ -2,6 +2,7 @@
 
 import atexit
 import collections
+import itertools
 import json
 import os
 import re
@@ -42,6 +43,7 @@ KNOWN = [
 ]
 
 KEY = re.compile(r"[!-~]{1,255}")
+NUMBERS = itertools.count()
 
 ANSWERS = collections.defaultdict(collections.Counter)
 
@@ -49,7 +51,7 @@ ANSWERS = collections.defaultdict(collections.Counter)
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Three of four ids are of something that is there; the rest stay as they were made up. A conversation needs its
-    account, and a key is the same wherever it is given. Requests that are to be refused stay as they are."""
+    account, and each request a key of its own. Requests that are to be refused stay as they are."""
     if case.meta and case.meta.generation.mode.is_negative:
         return
     for part, name, ids, pattern in KNOWN:
@@ -65,12 +67,12 @@ def before_call(context, case, kwargs):
     if case.query and "conversation" in case.query:
         case.query.setdefault("account", ACCOUNTS[0])
     # A schema cannot say what a schedule is, nor that a job has a text or a prompt and never both.
-    if case.operation.path == "/v1/cron" and isinstance(case.body, dict) and len(str(case.body.get("to"))) % 4:
-        case.body |= {"account": ACCOUNTS[0], "schedule": "30 6 * * 1", "tz": "UTC", "text": "made up", "prompt": None}
-    given = (case.headers or {}).get("Idempotency-Key")
-    if isinstance(case.body, dict) and isinstance(given, str) and KEY.fullmatch(given):
-        if KEY.fullmatch(str(case.body.get("idempotency_key"))):
-            case.body["idempotency_key"] = given
+    if case.operation.path == "/v1/cron" and isinstance(case.body, dict):
+        case.body |= {"account": ACCOUNTS[0], "to": "oc_main_0", "schedule": "30 6 * * 1", "tz": "UTC", "name": None}
+        case.body |= {"text": "made up", "prompt": None, "max_delay_seconds": int(case.body.get("max_delay_seconds", 60))}
+    # A key that was used before with something else is refused, and rightly so.
+    if KEY.fullmatch((case.headers or {}).get("Idempotency-Key") or ""):
+        case.headers["Idempotency-Key"] = f"fuzz-{next(NUMBERS)}"
 
 
 @schemathesis.hook

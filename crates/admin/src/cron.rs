@@ -49,6 +49,7 @@ pub(crate) struct NewJob {
     #[serde(default)]
     missed: Missed,
     #[serde(default = "max_delay")]
+    #[schemars(range(max = LONGEST_DELAY_SECONDS))]
     max_delay_seconds: u64,
     #[serde(default)]
     #[schemars(regex(pattern = KEY))]

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::body;
 use crate::operator::Operator;
 use crate::problem::Problem;
-use crate::routes::in_time;
+use crate::routes::{in_time, is_served};
 
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 255;
@@ -55,7 +55,9 @@ pub(crate) async fn once<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let key = if request.method().is_safe() { Ok(None) } else { key_of(request.headers()) };
+    // What no route takes is refused by itself, whatever its key.
+    let served = request.match_pattern().is_some_and(|path| is_served(request.method(), &path));
+    let key = if served && !request.method().is_safe() { key_of(request.headers()) } else { Ok(None) };
     let response = match key.map(|key| key.map(str::to_owned)) {
         Ok(None) => next.call(request).await?.map_into_boxed_body(),
         Ok(Some(key)) => match under_way.enter(&key) {

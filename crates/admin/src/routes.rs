@@ -1,11 +1,13 @@
 //! The routes, and what each of them asks of the operator's side.
 
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{Payload, ServiceFactory, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data};
 use actix_web::{App, Error, FromRequest, HttpRequest, HttpResponse, Responder};
@@ -246,6 +248,14 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .refuses(verb.refusals())
     }));
     endpoints
+}
+
+/// Whether a route takes this method of this pattern of a path.
+pub(crate) fn is_served(method: &Method, path: &str) -> bool {
+    static SERVED: LazyLock<BTreeSet<(String, String)>> = LazyLock::new(|| {
+        endpoints().into_iter().map(|endpoint| (endpoint.method.to_string(), endpoint.path)).collect()
+    });
+    SERVED.contains(&(method.to_string(), path.to_owned()))
 }
 
 async fn healthz() -> Shown<Health> {
