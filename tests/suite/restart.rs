@@ -293,6 +293,29 @@ fn sigterm_under_load_ends_in_time_and_a_second_one_at_once_f070() {
     assert!(process.log_tail().contains("one more ends it at once"), "{}", process.log_tail());
 }
 
+/// A SIGTERM that came when the drain was over and the fresh process not there yet was lost, and that one ran on.
+#[test]
+fn a_signal_between_two_processes_is_not_lost_f070() {
+    let (_simulator, server, apps) = platform(1);
+    let settings = Settings::new(server.address(), &apps, "0s");
+    for round in 0..12 {
+        let mut process = settings.start();
+        process.ready(10 * SECOND);
+        process.call("POST", "/v1/shutdown", Some(&json!({ "restart": true }))).unwrap();
+        // From the end of the drain to the first steps of the next image.
+        let is_over = |_: &Process| {
+            let log = std::fs::read_to_string(settings.log()).unwrap_or_default();
+            log.matches("shut down").count() > log.matches("shutting down").count()
+                || log.contains("restarting: the fresh process takes over")
+        };
+        process.until("the drain is over", 10 * SECOND, is_over);
+        pause(MS * round);
+        signal(process.pid(), "TERM");
+        process.exit(10 * SECOND);
+        std::fs::remove_file(settings.log()).unwrap();
+    }
+}
+
 #[test]
 fn a_start_on_a_data_directory_in_use_is_refused_also_while_it_restarts_f070_f071() {
     let (_simulator, server, apps) = platform(1);

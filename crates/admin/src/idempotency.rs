@@ -1,8 +1,9 @@
 //! `Idempotency-Key`: a mutating request that is sent again under its key gets the answer of the first time, over
 //! restarts too, and nothing happens twice (F-080).
 //!
-//! An answer is remembered when what was asked for has happened. A process that is killed between the two does it once
-//! more when it is asked again; a message is sent once all the same, for the outbox has the key with it.
+//! An answer is remembered when what was asked for has happened. A process that is killed or replaced between the two
+//! does it once more when it is asked again; messages, jobs and runs happen once all the same, for their rows have the
+//! key with them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::body;
 use crate::operator::Operator;
 use crate::problem::Problem;
-use crate::routes::{in_time, is_served};
+use crate::routes::{END, in_time, is_served};
 
 /// The longest key, in bytes.
 const LONGEST_KEY: usize = 255;
@@ -89,6 +90,8 @@ async fn under_key<B: MessageBody + 'static>(
         Ok(None) => {}
         Ok(Some(first)) if first.request == hash => return Ok(request.into_response(replay(first))),
         Ok(Some(_)) => return Ok(request.into_response(Problem::KeyReused.error_response())),
+        // A process whose store does not answer is ended like any other; asked twice, it ends once.
+        Err(_) if request.path() == END => {}
         Err(problem) => return Ok(request.into_response(problem.error_response())),
     }
     request.set_payload(Payload::from(bytes));
@@ -131,7 +134,9 @@ fn replay(first: RequestAnswer) -> HttpResponse {
 
 impl UnderWay {
     fn enter<'a>(&'a self, key: &'a str) -> Option<Turn<'a>> {
-        self.0.lock().insert(key.to_owned()).then_some(Turn { key, among: self })
+        let is_first = self.0.lock().insert(key.to_owned());
+        // Made only if it is ours: the end of one lets its key go.
+        is_first.then(|| Turn { key, among: self })
     }
 }
 
@@ -155,4 +160,20 @@ pub(crate) fn well_formed(key: &str) -> Result<&str, Problem> {
     let is_well_formed =
         (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic());
     if is_well_formed { Ok(key) } else { Err(Problem::InvalidKey) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second request under a key waited for a lock that it held itself, and the endpoint with it.
+    #[test]
+    fn a_key_has_one_request_at_a_time() {
+        let under_way = UnderWay::default();
+        let first = under_way.enter("k1");
+        assert!(first.is_some() && under_way.enter("k1").is_none());
+        assert!(under_way.enter("k1").is_none(), "nobody but the first lets it go");
+        drop(first);
+        assert!(under_way.enter("k1").is_some());
+    }
 }

@@ -40,6 +40,9 @@ const DEADLINE: Duration = Duration::from_secs(12);
 /// What reading from the store may be refused for.
 const STORE: &[Code] = &[Code::NoAnswer, Code::StoreFull, Code::StoreFailed, Code::StoreRefused];
 
+/// Where the end of the process is asked for.
+pub(crate) const END: &str = "/v1/shutdown";
+
 /// The account a path names.
 #[derive(Debug)]
 pub(crate) struct Named(pub(crate) AccountId);
@@ -235,7 +238,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         post("/v1/reload", "Reads the configuration now and applies what changed.", reload)
             .refuses(STORE)
             .refuses(&[Code::Busy, Code::InvalidConfiguration, Code::NoConfigurationFile]),
-        post("/v1/shutdown", "Ends the process in an orderly way, or replaces it by a fresh one.", shutdown)
+        post(END, "Ends the process in an orderly way, or replaces it by a fresh one.", shutdown)
             .refuses(&[Code::InvalidConfiguration]),
     ];
     endpoints.extend(Verb::ALL.map(|verb| {

@@ -21,6 +21,9 @@ use crate::exit::{Code, Failed};
 /// Says in the environment that the process replaces one, and how many in a row had failed before.
 const REPLACED: &str = "MOORLINE_REPLACED";
 
+/// Says in the environment in which data directory that one was.
+const LEFT: &str = "MOORLINE_LEFT";
+
 /// Delays between processes whose store failed: design §4's, without jitter, since there is one of us only.
 const DELAYS: Backoff = Backoff::STANDARD;
 
@@ -34,8 +37,10 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 pub struct Birth {
     /// Its binary, where the next version of it will be found as well.
     program: PathBuf,
-    /// The socket that it was handed.
-    socket: Option<TcpListener>,
+    /// The sockets that it was handed.
+    sockets: Vec<TcpListener>,
+    /// The data directory of the process that it replaces.
+    left: Option<PathBuf>,
     /// Whether it replaces a process, and how many had failed in a row.
     replaces: Option<u32>,
 }
@@ -54,13 +59,23 @@ impl Birth {
     /// # Errors
     /// When the environment speaks of a socket that is none.
     pub fn take() -> Result<Self, Failed> {
-        let socket = ListenFd::from_env().take_tcp_listener(0).map_err(|error| {
+        let mut handed = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        let mut unusable = None;
+        for number in 0..handed.len() {
+            match handed.take_tcp_listener(number) {
+                Ok(socket) => sockets.extend(socket),
+                Err(error) => unusable = Some(error),
+            }
+        }
+        if let (Some(error), true) = (unusable, sockets.is_empty()) {
             let message =
                 format!("LISTEN_FDS speaks of a socket for the admin endpoint that cannot be used: {error}");
-            Failed::new(Code::BadConfiguration, message)
-        })?;
+            return Err(Failed::new(Code::BadConfiguration, message));
+        }
+        let left = std::env::var_os(LEFT).map(PathBuf::from);
         let replaces = std::env::var(REPLACED).ok().and_then(|count| count.parse().ok());
-        Ok(Self { program: program(), socket, replaces })
+        Ok(Self { program: program(), sockets, left, replaces })
     }
 
     /// Whether it replaces a process: then nobody may be watching it, and it tries again what fails.
@@ -80,7 +95,14 @@ impl Birth {
 
     /// A second handle on the socket that it was handed.
     pub fn socket(&self) -> Option<TcpListener> {
-        self.socket.as_ref().and_then(|socket| socket.try_clone().ok())
+        self.sockets.first().and_then(|socket| socket.try_clone().ok())
+    }
+
+    /// The process it replaces may have been in another data directory, where nothing runs any more.
+    pub fn came_from(&mut self, directory: &Path) {
+        if let Some(left) = self.left.take().filter(|left| left != directory) {
+            crate::run_file::RunFile::remove(&left);
+        }
     }
 
     /// The admin endpoint's socket: the one handed to us if it is at the configured address, else a new one.
@@ -88,17 +110,20 @@ impl Birth {
     /// # Errors
     /// When nothing can listen there.
     pub fn listener(&mut self, config: &moorline_config::Admin) -> std::io::Result<Listener> {
-        let handed = self.socket().map(|socket| Listener::inherit(socket, config.listen)).transpose()?;
-        if let Some(listener) = handed.flatten() {
-            return Ok(listener);
+        for (number, socket) in self.sockets.iter().enumerate() {
+            if let Some(listener) = Listener::inherit(socket.try_clone()?, config.listen)? {
+                // One is enough: callers of the others would wait for ever.
+                self.sockets = vec![self.sockets.swap_remove(number)];
+                return Ok(listener);
+            }
         }
         let listener = Admin::bind(config)?;
-        if let Some(old) = self.socket.take() {
+        for old in self.sockets.drain(..) {
             let old = old.local_addr().map_or_else(|_| "?".to_owned(), |old: SocketAddr| old.to_string());
             tracing::info!(actor = "admin", "admin.listen is {} now: {old} is closed", listener.local_addr());
         }
         // Kept for the next attempt, should this one fail.
-        self.socket = listener.duplicate().ok();
+        self.sockets.extend(listener.duplicate());
         Ok(listener)
     }
 
@@ -152,6 +177,7 @@ impl Heir {
             .env("LISTEN_PID", std::process::id().to_string())
             .env("LISTEN_FDNAMES", "admin")
             .env("LISTEN_FDS_FIRST_FD", self.socket.as_raw_fd().to_string())
+            .env(LEFT, self.directory.path())
             .env(REPLACED, self.failures.to_string())
             .exec();
         crate::run_file::RunFile::remove(self.directory.path());
@@ -211,7 +237,7 @@ mod tests {
         let seconds: Vec<u64> = (0..=9).map(|failures| delay(failures).as_secs()).collect();
         assert_eq!(seconds, [0, 1, 2, 4, 8, 16, 32, 60, 60, 60]);
         assert_eq!(delay(u32::MAX).as_secs(), 60);
-        let birth = Birth { program: PathBuf::new(), socket: None, replaces: Some(5) };
+        let birth = Birth { program: PathBuf::new(), sockets: Vec::new(), left: None, replaces: Some(5) };
         assert_eq!(birth.failures_after(Duration::from_secs(59)), 6);
         assert_eq!(birth.failures_after(Duration::from_secs(60)), 1);
     }

@@ -20,7 +20,7 @@ use crate::clock::SystemClock;
 use crate::exit::{Code, Failed, at_latest, code_of};
 use crate::machine::ThisMachine;
 use crate::replace::{Birth, Heir};
-use crate::run_file::{Phase, RunFile};
+use crate::run_file::{Phase, RunFile, born};
 use crate::settings::Settings;
 use crate::signals::{Asked, Signals};
 use crate::systemd::Manager;
@@ -28,6 +28,9 @@ use crate::{output, waiting_room};
 
 /// How much longer than its grace a drain may take, for goodbyes and the last words to the store (F-070).
 const LAST_STEPS: Duration = Duration::from_millis(1_200);
+
+/// How long closing everything may take before a fresh process can take over.
+const MAKES_WAY_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long closing everything may take once nobody wants to wait.
 const HURRY: Duration = Duration::from_millis(800);
@@ -131,6 +134,7 @@ pub fn serve(
     let (boot, seed) = identify(&*clock);
     let run_file = RunFile {
         pid: std::process::id(),
+        born: born(std::process::id()),
         address: listener.local_addr(),
         boot,
         started_at: clock.wall(),
@@ -138,6 +142,7 @@ pub fn serve(
         problem: None,
         simulator,
     };
+    birth.came_from(directory.path());
     // First of all: from now on it is known that somebody is here, and to be waited for.
     run_file.write(directory.path()).context("run.json could not be written")?;
     let ended =
@@ -221,15 +226,23 @@ impl Daemon {
             };
             // Only the command line's patience depends on it.
             drop(run_file.enter(phase, directory.path()));
-            Ok::<_, anyhow::Error>(watch.beside(drain(runtime, grace, &mut signals, by_signal)).await)
+            let for_good = || {
+                drop(run_file.enter(Phase::Stopping, directory.path()));
+                manager.stopping(grace);
+            };
+            let drained = watch.beside(drain(runtime, grace, &mut signals, by_signal, for_good)).await;
+            let came_late = signals.leave().await;
+            Ok::<_, anyhow::Error>(drained.map(|reason| came_late.map_or(reason, |_| ExitReason::Shutdown)))
         })?;
         let code = match &reason {
             Ok(ExitReason::Shutdown) => Some(Code::Ok),
             Ok(ExitReason::Restart | ExitReason::StoreFailed(_)) => None,
             Err(in_a_hurry) => Some(in_a_hurry.code()),
         };
-        if let Some(code) = code {
-            at_latest(HURRY, code);
+        match code {
+            Some(code) => at_latest(HURRY, code),
+            // A disk that does not answer: whoever watches us starts us again.
+            None => at_latest(MAKES_WAY_WITHIN, Code::Internal),
         }
         // With it go the programs of agents, and whatever else was still held.
         drop(system);
@@ -301,6 +314,7 @@ async fn drain(
     grace: Duration,
     signals: &mut Signals,
     mut asked_before: bool,
+    mut for_good: impl FnMut(),
 ) -> Result<ExitReason, Asked> {
     let handle = runtime.handle();
     let limit = grace + LAST_STEPS;
@@ -320,6 +334,7 @@ async fn drain(
                 }
                 asked_before = true;
                 tracing::warn!("{asked}: it is ending already, and for good; one more ends it at once");
+                for_good();
                 handle.shutdown();
             }
         }

@@ -14,6 +14,10 @@ use serde::{Deserialize, Serialize};
 pub struct RunFile {
     /// The process.
     pub pid: u32,
+    /// When the kernel started it, in its own count; the number of a process is used again, this with it is not. It
+    /// outlives executing another binary.
+    #[serde(default)]
+    pub born: Option<u64>,
     /// Where its admin endpoint listens.
     pub address: SocketAddr,
     /// This run of it.
@@ -78,12 +82,59 @@ impl RunFile {
         drop(fs::remove_file(path(data_dir)));
     }
 
-    /// Whether the process it names still exists.
+    /// Whether the process it names still exists: the same one, and not merely its remains.
     pub fn is_alive(&self) -> bool {
-        Path::new("/proc").join(self.pid.to_string()).exists()
+        let dir = Path::new("/proc").join(self.pid.to_string());
+        match (self.born, born(self.pid)) {
+            (Some(then), Some(now)) => then == now,
+            // Where the kernel does not say, being there has to do.
+            (None, Some(_)) => true,
+            (_, None) => dir.exists() && !dir.join("stat").exists(),
+        }
     }
+}
+
+/// When the kernel started a process; `None` when there is none, or nothing but its remains (proc_pid_stat(5)).
+pub fn born(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program stands in brackets, and may have anything in it.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    if ["Z", "X"].contains(&state) { None } else { fields.nth(18)?.parse().ok() }
 }
 
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("run.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file left over by a crash, with a number that another process has by now, was taken for a running Moorline.
+    #[test]
+    fn another_process_with_the_same_number_is_not_ours() {
+        let ours = std::process::id();
+        let mut file = RunFile {
+            pid: ours,
+            born: born(ours),
+            address: "127.0.0.1:1".parse().unwrap(),
+            boot: BootId::new("b"),
+            started_at: Timestamp::from_millis(0),
+            phase: Phase::Running,
+            problem: None,
+            simulator: None,
+        };
+        assert!(file.born.is_some() && file.is_alive());
+        file.born = file.born.map(|born| born + 1);
+        assert!(!file.is_alive());
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        file.pid = child.id();
+        file.born = born(child.id()).or(Some(0));
+        while born(child.id()).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(!file.is_alive(), "what is left of it is no process");
+        child.wait().unwrap();
+    }
 }

@@ -2,12 +2,30 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag::register_conditional_default;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Code;
 
-/// What is listened to.
+/// For a signal that has come and was not read yet.
+const LAST_LOOK: Duration = Duration::from_millis(5);
+
+/// Nobody listens: between a drain and the process that takes over, and before that one listens. SIGTERM and SIGINT do
+/// then what they do to any process, instead of being lost.
+static UNHEARD: LazyLock<io::Result<Arc<AtomicBool>>> = LazyLock::new(|| {
+    let unheard = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        register_conditional_default(signal, Arc::clone(&unheard))?;
+    }
+    Ok(unheard)
+});
+
+/// What is listened to, until it is dropped.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
@@ -32,11 +50,14 @@ impl Signals {
     /// # Errors
     /// When the operating system refuses.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
+        let unheard = UNHEARD.as_ref().map_err(|error| io::Error::from(error.kind()))?;
+        let signals = Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-        })
+        };
+        unheard.store(false, Ordering::SeqCst);
+        Ok(signals)
     }
 
     /// The next one.
@@ -48,6 +69,12 @@ impl Signals {
         }
     }
 
+    /// Listens no more; gives what came just before.
+    pub async fn leave(mut self) -> Option<Asked> {
+        unheard();
+        tokio::time::timeout(LAST_LOOK, self.end()).await.ok()
+    }
+
     /// The next one that asks for the end.
     pub async fn end(&mut self) -> Asked {
         loop {
@@ -56,6 +83,18 @@ impl Signals {
                 end => return end,
             }
         }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        unheard();
+    }
+}
+
+fn unheard() {
+    if let Ok(unheard) = UNHEARD.as_ref() {
+        unheard.store(true, Ordering::SeqCst);
     }
 }
 

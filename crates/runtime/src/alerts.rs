@@ -207,7 +207,7 @@ impl Alerts {
     }
 }
 
-/// One line for each notice: what is told elsewhere is in the log too.
+/// One line for each notice, whatever it tells of: what is told elsewhere is in the log too.
 fn log(notice: &Notice) {
     let (findings, text) = (notice.items.len(), notice.text());
     match notice.kind {

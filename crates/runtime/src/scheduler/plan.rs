@@ -55,7 +55,8 @@ pub(crate) fn step(job: &JobRow, schedule: &Schedule, now: Timestamp, rewound: b
         let earlier = schedule.after(now).filter(|earlier| rewound && *earlier < due);
         return earlier.map_or(Step::Wait(Some(due)), Step::Rewind);
     }
-    let oldest = now.minus(Duration::from_millis(job.job.max_delay_ms));
+    // What is on time is never too late, whatever the job's longest delay.
+    let oldest = now.minus(Duration::from_millis(job.job.max_delay_ms).max(GRACE));
     let record = |until: Timestamp, expired: bool| Step::Record {
         due,
         until,
@@ -130,6 +131,17 @@ mod tests {
         };
         let (created_at, enabled_at) = (at(0), at(0));
         JobRow { id: JobId::new(1), job, enabled: true, reason: None, created_at, enabled_at }
+    }
+
+    /// A job that may not be late at all ran never: no run begins in the very millisecond in which it is due.
+    #[test]
+    fn a_job_that_may_not_be_late_runs_when_it_is_on_time_f087() {
+        let hourly = Schedule::parse("@hourly", "UTC").unwrap();
+        let mut job = job(MissedPolicy::Once, Some(HOUR));
+        job.job.max_delay_ms = 0;
+        let step_at = |seconds| step(&job, &hourly, at(HOUR + seconds), false);
+        assert!(matches!(step_at(1), Step::Fire { late: false, .. }));
+        assert!(matches!(step_at(61), Step::Record { expired: true, .. }));
     }
 
     /// Each row: the policy, the due time, now, and the steps until there is nothing more to do.
