@@ -312,7 +312,7 @@ fn a_signal_between_two_processes_is_not_lost_f070() {
         pause(MS * round);
         signal(process.pid(), "TERM");
         // By the signal itself, or by the drain that it ends.
-        drop(process.exit(10 * SECOND));
+        let _status = process.exit(10 * SECOND);
         std::fs::remove_file(settings.log()).unwrap();
     }
 }
