@@ -6,40 +6,13 @@
 use moorline_core::{
     AccountId, ChatId, DropReason, IdempotencyKey, InboxId, JobId, OutboxId, RunId, Timestamp,
 };
-use schemars::JsonSchema;
-use serde::Serialize;
 
+use crate::names::named;
 use crate::rows::{InboxState, OutboxState};
 use crate::tx::{NewMessage, NewReply};
 
 /// How many runs of each job outlive their age.
 pub const KEPT_RUNS: u32 = 20;
-
-/// Defines names that are stored and shown.
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-        pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stable name.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-
-            /// The one with this stable name.
-            pub fn from_name(name: &str) -> Option<Self> {
-                Self::ALL.iter().copied().find(|one| one.as_str() == name)
-            }
-        }
-    };
-}
 
 named! {
     /// What a job does when it is due.

@@ -8,6 +8,7 @@ mod data_dir;
 mod listing;
 mod measured;
 mod model;
+mod names;
 mod rows;
 mod sqlite;
 mod trace;

@@ -5,11 +5,10 @@
 
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, InboxId, JobId, RunId, Timestamp, TurnId};
-use schemars::JsonSchema;
-use serde::Serialize;
 
 use crate::StoreError;
 use crate::cron::{JobRow, RunRow};
+use crate::names::named;
 use crate::rows::{InboxRow, OutboxRow, OutboxState, TurnState};
 use crate::trace::{Trace, Traced};
 
@@ -197,28 +196,7 @@ pub struct InboxEntry {
     pub raw_bytes: u64,
 }
 
-/// Defines states that are chosen by name.
-macro_rules! named_states {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-        pub enum $name {
-            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)*
-        }
-
-        impl $name {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The stable name.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text,)* }
-            }
-        }
-    };
-}
-
-named_states! {
+named! {
     /// What a session is doing: the first of these that is true.
     SessionState {
         /// An agent works on it.
@@ -234,7 +212,7 @@ named_states! {
     }
 }
 
-named_states! {
+named! {
     /// The states of a received message without their reasons.
     InboxKind {
         /// Waits for its turn, or its turn is not over.

@@ -23,16 +23,8 @@ use crate::cli::{self, Place};
 use crate::client::{self, Client, data_dir};
 use crate::exit::{Code, Failed};
 use crate::output;
+use crate::retry::DELAYS;
 use crate::run_file::RunFile;
-
-/// Waits before the first attempts to come back, as of every command (design §9); the last one is repeated for as long
-/// as there is a process to wait for.
-const RETRIES: [Duration; 4] = [
-    Duration::from_millis(150),
-    Duration::from_millis(350),
-    Duration::from_millis(750),
-    Duration::from_millis(1_500),
-];
 
 /// For the connection and the upgrade.
 const CONNECTS_WITHIN: Duration = Duration::from_secs(15);
@@ -83,7 +75,8 @@ async fn watch_on(dir: &Path, options: &cli::Watch, as_json: bool) -> Result<Cod
         };
         // Whoever was heard of is waited for anew.
         attempt = if heard { 0 } else { attempt + 1 };
-        let wait = RETRIES[attempt.min(RETRIES.len() - 1)];
+        // The last one is repeated for as long as there is a process to wait for.
+        let wait = DELAYS[attempt.min(DELAYS.len() - 1)];
         output::note(&format!(
             "moorline: {why}; trying again in {}",
             output::span(moorline_core::millis(wait))
