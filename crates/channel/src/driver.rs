@@ -3,20 +3,20 @@
 //! It owns no policy beyond the one rule that holds for every channel: an open connection that shows no sign of
 //! life for longer than the machine's patience is over. When to try again is the runtime's business.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::future::LocalBoxFuture;
+use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
 use futures_util::stream::FuturesUnordered;
 use moorline_core::{Clock, Failure, Monotonic};
 use tokio::sync::mpsc;
 
-use crate::connector::{AckId, Connector, Effect, Event, Output};
-use crate::network::{BoxSocket, HandshakeError, Message, Network, NetworkError};
+use crate::connector::{AckId, Connector, Effect, Event, Output, RequestId};
+use crate::network::{BoxSocket, HandshakeError, HttpRequest, HttpResponse, Message, Network, NetworkError};
 
 /// Messages waiting to be written. A peer that sends but does not read would otherwise make us hold its acks
 /// without bound (G12).
@@ -79,6 +79,7 @@ pub async fn drive(
         link: Link::Idle,
         outgoing: VecDeque::new(),
         calls: FuturesUnordered::new(),
+        aborts: BTreeMap::new(),
         alive_at: None,
         probe_due: None,
         stop_due: None,
@@ -90,6 +91,11 @@ pub async fn drive(
         let occurrence = driver.next(&mut commands).await;
         match occurrence {
             Occurrence::Event(event) => driver.feed(event).await,
+            Occurrence::Called(called) => {
+                if let Some(event) = driver.called(called) {
+                    driver.feed(event).await;
+                }
+            }
             Occurrence::Command(Command::Verdict { ack, stored }) => {
                 driver.feed(Event::Verdict { ack, stored }).await;
             }
@@ -104,9 +110,13 @@ pub async fn drive(
     driver.ended.unwrap_or(Ended::Stopped)
 }
 
+/// A call that is over: which, and how it ended; `None` when it was given up.
+type Called = (RequestId, Option<Result<HttpResponse, NetworkError>>);
+
 /// What woke the driver.
 enum Occurrence {
     Event(Event),
+    Called(Called),
     Command(Command),
     Deadline,
 }
@@ -126,7 +136,9 @@ struct Driver {
     outputs: mpsc::Sender<Box<Output>>,
     link: Link,
     outgoing: VecDeque<Message>,
-    calls: FuturesUnordered<LocalBoxFuture<'static, Event>>,
+    calls: FuturesUnordered<LocalBoxFuture<'static, Called>>,
+    /// The calls under way, so that they can be given up.
+    aborts: BTreeMap<RequestId, AbortHandle>,
     /// The last sign of life; set when the socket opens, so that a peer that never says a word is found out too.
     alive_at: Option<Monotonic>,
     /// When a sign of life that was asked for is overdue.
@@ -152,7 +164,7 @@ impl Driver {
             return tokio::select! {
                 biased;
                 () = sleep_until(due, &*clock) => Occurrence::Deadline,
-                Some(event) = calls.next() => Occurrence::Event(event),
+                Some(called) = calls.next() => Occurrence::Called(called),
                 command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
                 event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
                     *streak = 1;
@@ -166,7 +178,7 @@ impl Driver {
                 *streak += 1;
                 Occurrence::Event(event)
             }
-            Some(event) = calls.next() => Occurrence::Event(event),
+            Some(called) = calls.next() => Occurrence::Called(called),
             command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
             () = sleep_until(due, &*clock) => {
                 *streak = 0;
@@ -209,7 +221,7 @@ impl Driver {
     }
 
     async fn probe(&mut self) {
-        if matches!(self.link, Link::Open(_)) && self.probe_due.is_none() {
+        if self.alive_at.is_some() && self.probe_due.is_none() {
             self.probe_due = Some(self.clock.now() + PROBE_DEADLINE);
             self.feed(Event::Probe).await;
         }
@@ -228,9 +240,11 @@ impl Driver {
         }
         for effect in self.connector.step(event, self.clock.now()) {
             match effect {
-                Effect::Request { id, request } => {
-                    let call = self.network.http.call(request);
-                    self.calls.push(Box::pin(async move { Event::Response { id, result: call.await } }));
+                Effect::Request { id, request } => self.call(id, request),
+                Effect::Cancel(id) => {
+                    if let Some(abort) = self.aborts.remove(&id) {
+                        abort.abort();
+                    }
                 }
                 Effect::Open(request) => self.link = Link::Opening(self.network.websocket.open(request)),
                 Effect::Send(message) if self.outgoing.len() < OUTGOING_LIMIT => {
@@ -246,6 +260,20 @@ impl Driver {
                 }
             }
         }
+    }
+
+    fn call(&mut self, id: RequestId, request: HttpRequest) {
+        let (abort, registration) = AbortHandle::new_pair();
+        self.aborts.insert(id, abort);
+        let call = Abortable::new(self.network.http.call(request), registration);
+        self.calls.push(Box::pin(async move { (id, call.await.ok()) }));
+    }
+
+    /// What the machine hears of a call that is over; nothing when it gave the call up itself.
+    fn called(&mut self, (id, result): Called) -> Option<Event> {
+        let result = result?;
+        self.aborts.remove(&id);
+        Some(Event::Response { id, result })
     }
 
     async fn emit(&mut self, output: Output) {

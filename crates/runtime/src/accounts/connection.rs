@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
+use moorline_channel::{Command, Delivery, Ended, Output, Start, drive};
 use moorline_core::{
     AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, InboxId, MessageId, Monotonic,
     Route, millis,
@@ -169,15 +169,17 @@ impl Connection {
         });
         ctx.add_stream(Box::pin(heard));
         let guard = self.env.in_flight.enter();
-        let driving = drive(
-            self.account.plan.connector(),
-            self.services.network_of(&self.account.id),
-            self.services.clock.clone(),
-            command_rx,
-            output_tx,
-        );
+        let (services, account) = (Rc::clone(&self.services), Rc::clone(&self.account));
+        let seed = services.random.number();
         let driving = actix::fut::wrap_future(async move {
-            let ended = driving.await;
+            let ended = match place_in_queue(&services, &account).await {
+                Ok(cursor) => {
+                    let machine = account.plan.connector(Start { cursor, seed });
+                    let network = services.network_of(&account.id);
+                    drive(machine, network, services.clock.clone(), command_rx, output_tx).await
+                }
+                Err(error) => Ended::Failed(Failure::transient(format!("cursor not read: {error}"))),
+            };
             drop(guard);
             ended
         });
@@ -279,6 +281,8 @@ impl Connection {
                 self.event_arrived();
                 tracing::debug!(account = %self.account.id, actor = "connection", kind, "event that needs nothing");
             }
+            // Recorded and shown by whoever takes these up.
+            Output::Gap { .. } | Output::Suspect(_) => {}
             Output::Skipped { why } => {
                 self.services.board.update(&self.account.id, |status| status.skipped += 1);
                 tracing::warn!(account = %self.account.id, actor = "connection", generation = %self.env.generation, "skipped what cannot be read: {why}");
@@ -340,7 +344,7 @@ impl Connection {
         &mut self,
         ack: moorline_channel::AckId,
         deliveries: Vec<Delivery>,
-        cursor: Option<Cursor>,
+        cursor: Option<String>,
         commands: Option<mpsc::Sender<Command>>,
         ctx: &mut Context<Self>,
     ) {
@@ -380,7 +384,8 @@ impl Connection {
                 (message, judged)
             })
             .unzip();
-        let cursor = cursor.map(|cursor| Op::SetCursor { kind: cursor.kind.to_owned(), value: cursor.value });
+        let cursor =
+            self.account.plan.cursor().zip(cursor).map(|(kind, value)| Op::SetCursor { kind, value });
         let ops = messages.into_iter().map(|message| Op::Receive { message }).chain(cursor);
         let mut commit =
             self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), ops));
@@ -465,6 +470,17 @@ impl Connection {
         } else {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "not connected: {}", failure.message);
         }
+    }
+}
+
+/// Where the platform is to go on, as it was stored with the last messages.
+async fn place_in_queue(services: &Services, account: &Account) -> Result<Option<String>, StoreError> {
+    match account.plan.cursor() {
+        Some(kind) => {
+            let cursor = services.store.cursor(&account.id, &kind).await?;
+            Ok(cursor.filter(|cursor| !cursor.is_empty()))
+        }
+        None => Ok(None),
     }
 }
 
