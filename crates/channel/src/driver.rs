@@ -14,7 +14,7 @@ use moorline_core::{Clock, Failure, Monotonic};
 use tokio::sync::mpsc;
 
 use crate::connector::{AckId, Connector, Effect, Event, Output, RequestId};
-use crate::network::{BoxSocket, HandshakeError, HttpRequest, HttpResponse, Message, Network, NetworkError};
+use crate::network::{BoxSocket, HandshakeError, HttpResponse, Message, Network, NetworkError};
 
 /// Messages waiting to be written. A peer that sends but does not read would otherwise make us hold its acks
 /// without bound (G12).

@@ -8,7 +8,7 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt, TryStreamExt, future};
 use moorline_core::{FailureClass, Timestamp};
 
 use super::*;
-use crate::network::{Http, HttpRequest, HttpResponse, NetworkErrorKind, WebSocket, WebSocketRequest};
+use crate::network::{Http, HttpRequest, NetworkErrorKind, WebSocket, WebSocketRequest};
 
 mod calls;
 
