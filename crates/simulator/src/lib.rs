@@ -36,6 +36,7 @@ pub mod memory;
 mod mount;
 pub mod server;
 mod simulator;
+pub mod weixin;
 
 pub use faults::Times;
 pub use hub::{Machine, Reach};
