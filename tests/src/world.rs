@@ -8,16 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use moorline_channel::{Factory, Plan};
+use moorline_channel::{Factory, Plan, SavedLogin};
 use moorline_config::{AGENT_KINDS, Account, Config, Source, load};
-use moorline_core::{AccountId, AccountState, BootId, ChatId, Clock, ConversationId, Monotonic, Timestamp};
+use moorline_core::{
+    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, Monotonic, Secret, Timestamp,
+};
 use moorline_feishu::Feishu;
 use moorline_runtime::{
     AccountStatus, Applied, ConfigFile, Handle, Options, OwnAgents, ReloadError, Runtime, StartError,
 };
-use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
+use moorline_simulator::weixin::{self, Bot, NewBot};
+use moorline_simulator::{Router, Simulator};
 use moorline_store::{InboxFilter, LONGEST_PAGE, Listing, Page, Scope, SqliteStore, Store};
+use moorline_weixin::Weixin;
 use tokio::time::Instant;
 
 use crate::lagging::Lagging;
@@ -102,6 +106,8 @@ impl Clock for VirtualClock {
 pub struct Setup {
     /// How many accounts: `feishu:a0`, `feishu:a1`, …
     pub accounts: usize,
+    /// How many of the other channel, beside those: `weixin:w0`, …
+    pub weixin: usize,
     /// Where randomness comes from.
     pub seed: u64,
     /// How long the echo agent takes.
@@ -120,6 +126,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             accounts: 3,
+            weixin: 0,
             seed: 7,
             agent_delay: "0s",
             channel: "",
@@ -149,6 +156,10 @@ pub struct World {
     pub simulator: Simulator,
     /// The apps of the accounts, in their order.
     pub apps: Vec<App>,
+    /// The other platform.
+    pub wechat: weixin::Simulator,
+    /// The bots of its accounts, in their order. They are logged in.
+    pub bots: Vec<Bot>,
     /// What an operator would see.
     pub handle: Handle,
     /// The store, which outlives the runtime.
@@ -188,18 +199,24 @@ impl World {
             })
             .collect();
         arrange(&simulator, &apps);
+        let wechat = weixin::Simulator::new(setup.seed);
+        wechat.set_rules(|rules| rules.base_url = Some(WECHAT.to_owned()));
+        let bots: Vec<Bot> = (0..setup.weixin).map(|_| wechat.add_bot(NewBot::default())).collect();
         let config = configuration(&setup, &apps);
         let store = parts.store.unwrap_or_else(|| Arc::new(SqliteStore::inline(None).unwrap()));
         let lag = Arc::new(Lagging::new(Arc::clone(&store)));
         let front = parts.front.unwrap_or_else(|| Arc::clone(&lag) as Arc<dyn Store>);
         let (clock, agents) = (VirtualClock::start(), parts.agents);
-        let options = options(&setup, &config, &simulator, &front, &clock, &agents, 1);
+        let platforms = Platforms { feishu: &simulator, wechat: &wechat, bots: &bots };
+        let options = options(&setup, &config, platforms, &front, &clock, &agents, 1);
         let runtime = Runtime::start(Options { config_file: parts.file, ..options }).await.unwrap();
         let handle = runtime.handle();
         let started = Instant::now();
         Self {
             simulator,
             apps,
+            wechat,
+            bots,
             handle,
             store,
             lag,
@@ -240,9 +257,9 @@ impl World {
     /// When the store refuses.
     pub async fn try_boot(&mut self) -> Result<(), StartError> {
         self.boots += 1;
-        let Self { config, simulator, front, clock, agents, setup, .. } = &*self;
-        let runtime =
-            Runtime::start(options(setup, config, simulator, front, clock, agents, self.boots)).await?;
+        let Self { config, front, clock, agents, setup, .. } = &*self;
+        let options = options(setup, config, self.platforms(), front, clock, agents, self.boots);
+        let runtime = Runtime::start(options).await?;
         self.handle = runtime.handle();
         self.runtime = Some(runtime);
         Ok(())
@@ -271,7 +288,7 @@ impl World {
     ) -> impl Future<Output = Result<Applied, ReloadError>> + use<> {
         self.config = config.clone();
         let handle = self.handle.clone();
-        let plans = plans(&config);
+        let plans = plans(&config, &self.bots);
         async move { handle.apply(config, plans).await }
     }
 
@@ -308,10 +325,19 @@ impl World {
         }
     }
 
-    /// The id of an account.
+    /// Both platforms, and who is logged in where.
+    fn platforms(&self) -> Platforms<'_> {
+        Platforms { feishu: &self.simulator, wechat: &self.wechat, bots: &self.bots }
+    }
+
+    /// The id of an account; those of the second channel come after those of the first.
     #[must_use]
     pub fn id(&self, n: usize) -> AccountId {
-        format!("feishu:a{n}").parse().unwrap()
+        let id = match n.checked_sub(self.apps.len()) {
+            None => format!("feishu:a{n}"),
+            Some(n) => format!("weixin:w{n}"),
+        };
+        id.parse().unwrap()
     }
 
     /// The app of an account.
@@ -392,7 +418,7 @@ impl World {
     /// Waits until all accounts are ready.
     pub async fn all_ready(&self, limit: Duration) -> Duration {
         self.until("all accounts ready", limit, |world| {
-            (0..world.apps.len()).all(|n| world.status(n).state == AccountState::Ready)
+            (0..world.apps.len() + world.bots.len()).all(|n| world.status(n).state == AccountState::Ready)
         })
         .await
     }
@@ -433,6 +459,10 @@ impl World {
             let counters = self.simulator.counters(&app.app_id).unwrap();
             let _ = writeln!(text, "{:#?}\n{counters:?}", self.status(n));
         }
+        for (n, bot) in self.bots.iter().enumerate() {
+            let counters = self.wechat.counters(&bot.bot_id).unwrap();
+            let _ = writeln!(text, "{:#?}\n{counters:?}", self.status(self.apps.len() + n));
+        }
         text
     }
 }
@@ -441,6 +471,17 @@ impl World {
 #[must_use]
 pub fn chat_of(user: &str) -> ChatId {
     ChatId::new(format!("oc_{user}"))
+}
+
+/// Where the second platform is.
+const WECHAT: &str = "http://wechat.test";
+
+/// Both platforms, and who is logged in on the second.
+#[derive(Clone, Copy)]
+struct Platforms<'a> {
+    feishu: &'a Simulator,
+    wechat: &'a weixin::Simulator,
+    bots: &'a [Bot],
 }
 
 fn configuration(setup: &Setup, apps: &[App]) -> Config {
@@ -460,8 +501,11 @@ fn configuration(setup: &Setup, apps: &[App]) -> Config {
             app.app_id, app.app_secret
         );
     }
+    for n in 0..setup.weixin {
+        let _ = writeln!(text, "[channels.weixin.accounts.w{n}]\nbase_url = \"{WECHAT}\"");
+    }
     let source = Source { path: "world.toml".into(), text };
-    load(&source, &BTreeMap::new(), &[Feishu.schema()], AGENT_KINDS)
+    load(&source, &BTreeMap::new(), &[Feishu.schema(), Weixin.schema()], AGENT_KINDS)
         .unwrap_or_else(|problems| panic!("{problems}"))
 }
 
@@ -471,28 +515,49 @@ fn new_app(simulator: &Simulator, n: usize) -> App {
 }
 
 /// The plan of each account.
-fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
-    let plan = |account: &Account| (account.id.clone(), Feishu.parse(&account.settings).unwrap());
+fn plans(config: &Config, bots: &[Bot]) -> BTreeMap<AccountId, Arc<dyn Plan>> {
+    let plan = |account: &Account| {
+        let Some(n) = account.id.to_string().strip_prefix("weixin:w").map(str::to_owned) else {
+            return (account.id.clone(), Feishu.parse(&account.settings).unwrap());
+        };
+        let plan = Weixin.parse(&account.settings).unwrap();
+        let login = login_of(&bots[n.parse::<usize>().unwrap()]);
+        (account.id.clone(), plan.logged_in(&login).unwrap().unwrap())
+    };
     config.accounts.iter().map(plan).collect()
+}
+
+/// What a login as this bot would have saved.
+#[must_use]
+pub fn login_of(bot: &Bot) -> SavedLogin {
+    let login = serde_json::json!({
+        "token": bot.token, "base_url": bot.base_url, "bot_id": bot.bot_id, "user_id": bot.user_id,
+    });
+    SavedLogin(Secret::new(login.to_string()))
 }
 
 fn options(
     setup: &Setup,
     config: &Config,
-    simulator: &Simulator,
+    platforms: Platforms<'_>,
     store: &Arc<dyn Store>,
     clock: &Arc<VirtualClock>,
     agents: &OwnAgents,
     boots: u32,
 ) -> Options {
     let seed = setup.seed;
-    let mut network = moorline_simulator::memory::network(simulator);
+    let mut network = if platforms.bots.is_empty() {
+        moorline_simulator::memory::network(platforms.feishu)
+    } else {
+        let routes = Router::new().route("platform.test", platforms.feishu);
+        routes.route("wechat.test", platforms.wechat).network()
+    };
     network.http = setup.model.beside(network.http);
     let truth = Arc::clone(clock);
     network.http = setup.outside.beside(network.http, Rc::new(move || truth.truth()));
     Options {
         config: config.clone(),
-        plans: plans(config),
+        plans: plans(config, platforms.bots),
         agents: agents.clone(),
         store: Arc::clone(store),
         network,
