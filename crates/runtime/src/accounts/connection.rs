@@ -348,7 +348,10 @@ impl Connection {
         commands: Option<mpsc::Sender<Command>>,
         ctx: &mut Context<Self>,
     ) {
-        self.event_arrived();
+        // A new place in the queue alone is no event.
+        if !deliveries.is_empty() {
+            self.event_arrived();
+        }
         if self.storing >= STORING {
             tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {STORING} wait for the store");
             self.services.board.measures().refused(&self.account.id);
