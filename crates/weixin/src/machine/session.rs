@@ -187,8 +187,7 @@ impl Session {
                 if self.doubtful.is_some_and(|(poll, due)| poll == id && now >= due) {
                     effects.push(Effect::Cancel(id));
                     effects.push(gap("a poll was given up because its connection may have been dead"));
-                    // The next one begins when this one is gone: the driver hears of that first.
-                    self.turn = Turn::Pausing { until: now };
+                    effects.extend(self.poll(now));
                 }
             }
             Turn::Pausing { until } if now >= *until => effects = self.poll(now),
