@@ -16,7 +16,7 @@ mod crew;
 use std::process::ExitCode;
 
 use moorline_tests::sim::agent;
-use moorline_tests::sim::faults::vocabulary;
+use moorline_tests::sim::faults::{vocabulary, wechat_vocabulary};
 
 use crate::crew::Crew;
 
@@ -71,6 +71,7 @@ fn run(request: &Request) -> ExitCode {
     println!("{}", summary.table());
     let kinds: Vec<String> = vocabulary()
         .into_iter()
+        .chain(wechat_vocabulary())
         .map(|kind| kind.name)
         .chain(agent::KINDS.iter().map(|&kind| kind.to_owned()))
         .collect();

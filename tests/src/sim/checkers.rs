@@ -3,6 +3,7 @@
 mod ledgers;
 mod status;
 mod verdict;
+mod wechat;
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ impl Checkers {
     /// For this stage.
     #[must_use]
     pub fn new(stage: &Stage) -> Self {
-        let accounts = stage.schedule().accounts;
+        let accounts = stage.all_accounts();
         Self { ledgers: Ledgers::new(accounts), statuses: Statuses::new(accounts), looks: 0, calm: None }
     }
 
@@ -51,6 +52,7 @@ impl Checkers {
         }
         self.statuses.resumed(stage, &stage.agent.taken_up())?;
         self.ledgers.look(stage)?;
+        self.ledgers.look_at_wechat(stage)?;
         self.statuses.look(stage)?;
         if self.looks.is_multiple_of(THOROUGHLY_EVERY) {
             conserved(stage)?;
@@ -66,6 +68,7 @@ impl Checkers {
         self.statuses.resumed(stage, &stage.agent.taken_up())?;
         self.statuses.process_gone(stage);
         self.ledgers.look(stage)?;
+        self.ledgers.look_at_wechat(stage)?;
         conserved(stage)
     }
 
@@ -110,6 +113,7 @@ impl Checkers {
     pub fn verdict(&mut self, stage: &mut Stage) -> Result<(), String> {
         self.look(stage)?;
         conserved(stage)?;
+        wechat::nothing_is_missing(stage, &self.ledgers)?;
         verdict::pronounce(stage, &self.ledgers)
     }
 }

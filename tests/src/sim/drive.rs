@@ -3,6 +3,7 @@
 mod acts;
 mod operator;
 mod talk;
+mod wechat;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,6 +16,7 @@ use futures_util::{FutureExt, StreamExt};
 use moorline_config::Config;
 use moorline_core::ChatId;
 use moorline_simulator::feishu::{ChatType, ConnectionLimit, Fault, Rates, Reach, RefusedAt};
+use moorline_simulator::weixin;
 use moorline_store::SqliteStore;
 use tokio::time::Instant;
 
@@ -73,6 +75,9 @@ pub struct Stage {
     accounts: Vec<AccountFile>,
     /// Faults that were set, with their kinds.
     set: Vec<(usize, Fault, String)>,
+    set_on_wechat: Vec<(usize, weixin::Fault, String)>,
+    /// When a user of the other channel last wrote so that what waits for that can go out.
+    nudged: Duration,
     struck: BTreeMap<String, u64>,
     story: Vec<String>,
     trace: DefaultHasher,
@@ -110,6 +115,8 @@ pub async fn run(schedule: Schedule) -> Outcome {
     stage.gather();
     let ledger = stage.world.simulator.ledger();
     serde_json::to_string(&ledger).unwrap_or_default().hash(&mut stage.trace);
+    let ledger = stage.world.wechat.ledger();
+    serde_json::to_string(&ledger).unwrap_or_default().hash(&mut stage.trace);
     let outcome = Outcome {
         seed,
         ran: stage.now(),
@@ -128,6 +135,7 @@ impl Stage {
     async fn set_up(schedule: Schedule) -> Self {
         let setup = Setup {
             accounts: schedule.accounts,
+            weixin: schedule.weixin,
             seed: schedule.seed,
             agent_delay: "0s",
             tables: match schedule.turn_timeout {
@@ -171,6 +179,7 @@ impl Stage {
             }
         })
         .await;
+        world.wechat.set_rules(|rules| rules.cursor = schedule.cursor);
         let original = world.config();
         Self {
             world,
@@ -190,6 +199,8 @@ impl Stage {
             boot_at: None,
             commands: FuturesUnordered::new(),
             set: Vec::new(),
+            set_on_wechat: Vec::new(),
+            nudged: Duration::ZERO,
             struck: BTreeMap::new(),
             story: Vec::new(),
             trace: DefaultHasher::new(),
@@ -211,7 +222,13 @@ impl Stage {
     /// Whether an account is in the configuration.
     #[must_use]
     pub fn is_configured(&self, account: usize) -> bool {
-        !self.accounts[account].removed
+        self.accounts.get(account).is_none_or(|file| !file.removed)
+    }
+
+    /// How many accounts there are of both channels.
+    #[must_use]
+    pub fn all_accounts(&self) -> usize {
+        self.schedule.accounts + self.schedule.weixin
     }
 
     async fn play(&mut self, checkers: &mut Checkers) -> Result<(), String> {
@@ -290,6 +307,7 @@ impl Stage {
     async fn heal(&mut self) {
         self.tell("calm: every fault is over");
         self.world.simulator.set_reach(Reach::Open);
+        self.heal_wechat();
         for n in 0..self.accounts.len() {
             self.clear(n);
             let file = &mut self.accounts[n];
@@ -319,16 +337,18 @@ impl Stage {
             if !applied {
                 let config = self.configuration();
                 applied = self.world.begin_reload(config).await.is_ok();
-                for n in 0..self.accounts.len() {
+                for n in 0..self.all_accounts() {
                     // One that runs says so.
                     drop(self.world.handle.start(&self.world.id(n)).await);
                 }
                 if applied {
                     checkers.calm(self, healed);
-                    for n in 0..self.accounts.len() {
+                    for n in 0..self.all_accounts() {
                         self.say_directly(n, 1, false);
                     }
                 }
+            } else {
+                self.nudge();
             }
             let next = self.now() + LOOK_EVERY;
             self.pass_until(next).await;
@@ -353,6 +373,7 @@ impl Stage {
                 }
             }
         }
+        self.gather_wechat();
         for (kind, times) in self.store.struck().into_iter().chain(self.agent.struck()) {
             self.struck.insert(kind.to_owned(), times);
         }

@@ -4,6 +4,7 @@
 #![allow(missing_docs, reason = "fields and commands that say all there is to say by their names")]
 
 mod calls;
+mod wechat;
 mod wire;
 mod within;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use moorline_simulator::feishu::{Cut, Fault, OddFrame, Reach, Times};
+use moorline_simulator::weixin;
 
 use super::store::Mood;
 
@@ -47,10 +49,31 @@ pub enum Act {
     Sleep(Duration),
     /// Nothing of the process runs for so long.
     Freeze(Duration),
+    /// Something happens to an account of the other channel.
+    WeChat { account: usize, act: WeChat },
     /// The store gets this mood.
     Store(Mood),
     /// The store is well again.
     StoreWell,
+}
+
+/// What may happen on the other platform.
+#[derive(Debug, Clone, PartialEq)]
+pub enum WeChat {
+    /// A fault is set, and counted when it strikes. A user writes, if that lets it be met.
+    Set { fault: weixin::Fault, times: Times, lure: bool },
+    /// All faults of a bot are over.
+    Clear,
+    /// A login lapses, unless it has.
+    Expire(weixin::Expiry),
+    /// It is good again.
+    Heal,
+    /// The platform can be reached no more, or again.
+    Reach(Reach),
+    /// An operator's command.
+    Operator(Command),
+    /// An actor of the account panics.
+    Panic(&'static str),
 }
 
 /// What lets a fault be met.
@@ -175,6 +198,17 @@ pub fn vocabulary() -> Vec<Kind> {
     calls::platform(&mut all);
     within::process(&mut all);
     within::operators(&mut all);
+    all
+}
+
+/// Every kind there is on the other channel.
+#[must_use]
+pub fn wechat_vocabulary() -> Vec<Kind> {
+    let mut all = Vec::new();
+    wechat::polls(&mut all);
+    wechat::logins(&mut all);
+    wechat::sends(&mut all);
+    wechat::platform(&mut all);
     all
 }
 

@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use moorline_core::ChatId;
+use moorline_core::{ChatId, UserId};
 use moorline_simulator::feishu::Redelivery;
+use moorline_simulator::weixin::Cursor;
 
 use super::agent::Odds;
-use super::faults::{Act, Draw, vocabulary};
+use super::faults::{Act, Draw, Kind, vocabulary, wechat_vocabulary};
 
 /// What happens in one run.
 #[derive(Debug, Clone)]
@@ -17,6 +18,10 @@ pub struct Schedule {
     pub seed: u64,
     /// How many accounts: `feishu:a0`, `feishu:a1`, …
     pub accounts: usize,
+    /// How many accounts of the other channel, numbered after those: `weixin:w0`, …
+    pub weixin: usize,
+    /// What the other platform thinks of a cursor.
+    pub cursor: Cursor,
     /// How many users write to each of them.
     pub users: usize,
     /// How long things go wrong.
@@ -55,6 +60,12 @@ pub enum Talk {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Users of each account of the other channel. Few, so that they run out of what may be sent to them.
+pub const WECHAT_USERS: usize = 4;
+
+/// Since the start, the kind, what is done.
+type Faults = Vec<(Duration, String, Act)>;
+
 impl Schedule {
     /// What a seed means.
     #[must_use]
@@ -67,9 +78,14 @@ impl Schedule {
         let faults = draw_faults(&mut rng, accounts, users, length);
         let length = faults.last().map_or(length, |(at, ..)| length.max(*at)) + MINUTE;
         let talk = draw_talk(&mut rng, accounts, users, length);
+        let weixin = rng.usize(1..=3);
+        let (faults, talk) = beside(&mut rng, faults, talk, accounts, weixin, length);
+        let length = faults.last().map_or(length, |(at, ..)| length.max(*at)) + MINUTE;
         Self {
             seed,
             accounts,
+            weixin,
+            cursor: rng.choice([Cursor::Consumed, Cursor::Replay]).unwrap_or_default(),
             users,
             length,
             redelivery: redelivery(&mut rng),
@@ -90,6 +106,12 @@ pub fn direct_chat(user: usize, account: usize) -> ChatId {
     ChatId::new(format!("oc_u{user}_a{account}"))
 }
 
+/// A user who writes to an account of the other channel, and the chat of the two.
+#[must_use]
+pub fn wechat_user(user: usize, account: usize) -> UserId {
+    UserId::new(format!("u{user}_w{account}@im.wechat"))
+}
+
 /// A group with one account in it.
 #[must_use]
 pub fn group_chat(group: usize, account: usize) -> ChatId {
@@ -103,18 +125,24 @@ pub fn shared_chat() -> ChatId {
 }
 
 /// Each kind has odds of its own in each schedule, and about every third none at all.
-fn draw_faults(
+fn draw_faults(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -> Faults {
+    let count = rng.u32(50..=130);
+    draw_kinds(rng, &vocabulary(), count, accounts, users, length)
+}
+
+fn draw_kinds(
     rng: &mut Rng,
+    kinds: &[Kind],
+    count: u32,
     accounts: usize,
     users: usize,
     length: Duration,
-) -> Vec<(Duration, String, Act)> {
-    let kinds = vocabulary();
+) -> Faults {
     let weights: Vec<u32> =
         kinds.iter().map(|kind| if rng.u8(0..3) == 0 { 0 } else { kind.weight * rng.u32(1..=4) }).collect();
     let total: u32 = weights.iter().sum();
     let mut drawn = Vec::new();
-    for _ in 0..rng.u32(50..=130) {
+    for _ in 0..count {
         let mut at = rng.u32(0..total.max(1));
         let chosen = kinds.iter().zip(&weights).find(|(_, weight)| {
             let here = at < **weight;
@@ -175,6 +203,41 @@ fn draw_talk(rng: &mut Rng, accounts: usize, users: usize, length: Duration) -> 
     }
     talk.sort_by_key(|(at, _)| *at);
     talk
+}
+
+/// The same for the other channel, added to what there is.
+fn beside(
+    rng: &mut Rng,
+    mut faults: Faults,
+    mut talk: Vec<(Duration, Talk)>,
+    accounts: usize,
+    weixin: usize,
+    length: Duration,
+) -> (Faults, Vec<(Duration, Talk)>) {
+    let count = rng.u32(20..=50);
+    faults.extend(draw_kinds(rng, &wechat_vocabulary(), count, weixin, WECHAT_USERS, length));
+    faults.sort_by_key(|(at, ..)| *at);
+    let span = moorline_core::millis(length);
+    let told = talk.iter().filter_map(|(_, talk)| match talk {
+        Talk::Operator { send, .. } => Some(*send + 1),
+        _ => None,
+    });
+    let mut send = told.max().unwrap_or_default();
+    for _ in 0..rng.u32(20..=60) {
+        let at = Duration::from_millis(rng.u64(0..span));
+        let (account, user) = (accounts + rng.usize(0..weixin), rng.usize(0..WECHAT_USERS));
+        if rng.u8(0..4) == 0 {
+            talk.push((at, Talk::Operator { account, user, send }));
+            send += 1;
+        } else {
+            for n in 0..rng.u32(1..5) {
+                let at = at + Duration::from_millis(rng.u64(0..2_000)) * n;
+                talk.push((at, Talk::Direct { account, user, long: false }));
+            }
+        }
+    }
+    talk.sort_by_key(|(at, _)| *at);
+    (faults, talk)
 }
 
 /// The documented ladder, or a quicker one, so that what a long outage swallowed comes again while we look.

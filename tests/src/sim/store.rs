@@ -119,6 +119,13 @@ impl Moody {
         self.health.send_replace(if full { Health::Full } else { Health::Ok });
     }
 
+    /// Whether it does all that is asked of it.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        let state = self.state.lock();
+        !state.full && !state.failed && state.refuse == 0 && state.slow.is_none() && state.fail.is_none()
+    }
+
     /// Whether nothing will be taken any more by this process.
     #[must_use]
     pub fn failed(&self) -> bool {

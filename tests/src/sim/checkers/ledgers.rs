@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use moorline_core::{InboxId, MessageId};
+use moorline_core::{ChatId, InboxId, MessageId};
 use moorline_simulator::feishu::Visible;
 use moorline_store::{InboxFilter, Listing as _, Page, SessionFilter};
 
@@ -22,6 +22,9 @@ pub(super) struct Ledgers {
     events_seen: usize,
     acks_seen: u64,
     visible_seen: usize,
+    /// The same of the other channel, and how many of its messages are known to be stored.
+    pub(super) wechat_seen: usize,
+    pub(super) wechat_acks: usize,
     /// Stored messages.
     pub(super) stored: BTreeMap<(usize, MessageId), InboxId>,
     last_stored: i64,
@@ -31,6 +34,16 @@ pub(super) struct Ledgers {
     begun: BTreeMap<Begun, String>,
     /// The last answer in each place.
     last: BTreeMap<Place, (InboxId, usize)>,
+}
+
+/// A message of ours as a user sees it.
+#[derive(Debug)]
+pub(super) struct Shown<'a> {
+    pub(super) account: usize,
+    pub(super) chat: &'a ChatId,
+    pub(super) thread: Option<&'a str>,
+    pub(super) reply_to: Option<&'a MessageId>,
+    pub(super) text: &'a str,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +59,8 @@ impl Ledgers {
             events_seen: 0,
             acks_seen: 0,
             visible_seen: 0,
+            wechat_seen: 0,
+            wechat_acks: 0,
             stored: BTreeMap::new(),
             last_stored: 0,
             keys: BTreeMap::new(),
@@ -81,7 +96,7 @@ impl Ledgers {
     }
 
     /// Reads what is new in the inbox.
-    fn read_store(&mut self, stage: &Stage) -> Result<(), String> {
+    pub(super) fn read_store(&mut self, stage: &Stage) -> Result<(), String> {
         let mut newest = self.last_stored;
         let mut page = Page { before: None, limit: 20 };
         loop {
@@ -94,7 +109,8 @@ impl Ledgers {
                     break;
                 }
                 newest = newest.max(row.id.get());
-                let (Some(account), Some(message)) = (account_of(&row.account.to_string()), row.message_id)
+                let (Some(account), Some(message)) =
+                    (account_of(stage, &row.account.to_string()), row.message_id)
                 else {
                     continue;
                 };
@@ -150,13 +166,32 @@ impl Ledgers {
         let Some(key) = visible.uuid.clone() else {
             return Err(format!("keys (G4): a message without one is visible: {:?}", visible.text));
         };
+        let shown = Shown {
+            account,
+            chat: &visible.chat,
+            thread: visible.thread.as_deref(),
+            reply_to: visible.reply_to.as_ref(),
+            text: &visible.text,
+        };
+        self.shown(stage, number, key, &shown)
+    }
+
+    /// The same, on whatever channel it is.
+    pub(super) fn shown(
+        &mut self,
+        stage: &Stage,
+        number: usize,
+        key: String,
+        visible: &Shown<'_>,
+    ) -> Result<(), String> {
+        let account = visible.account;
         let copies = self.keys.entry((account, key.clone())).or_default();
         copies.push(number);
         if copies.len() > 1 {
             // Right only when the row is marked, which is looked at in the end.
             return Ok(());
         }
-        let begun = match book::about(&visible.text) {
+        let begun = match book::about(visible.text) {
             Some(About::Answer(number)) => Begun::Answer(number),
             Some(About::Send(number)) => Begun::Send(number),
             // A later part, or a notice; whose it is the store knows.
@@ -166,12 +201,12 @@ impl Ledgers {
             return Err(format!("once (G4): {begun:?} is visible under two keys, {other} and {key}"));
         }
         match begun {
-            Begun::Answer(number) => self.answered(stage, number, account, visible),
+            Begun::Answer(number) => self.answered(stage, number, visible),
             Begun::Send(number) => {
                 let Some(sent) = stage.book.sent.get(number) else {
                     return Err(format!("nobody asked for {:?}", visible.text));
                 };
-                if sent.account != account || sent.chat != visible.chat {
+                if sent.account != account || sent.chat != *visible.chat {
                     return Err(format!("right place (F-049): {sent:?} is visible as {visible:?}"));
                 }
                 Ok(())
@@ -179,29 +214,24 @@ impl Ledgers {
         }
     }
 
-    fn answered(
-        &mut self,
-        stage: &Stage,
-        number: usize,
-        account: usize,
-        visible: &Visible,
-    ) -> Result<(), String> {
+    fn answered(&mut self, stage: &Stage, number: usize, visible: &Shown<'_>) -> Result<(), String> {
+        let account = visible.account;
         let Some(said) = stage.book.said.get(number) else {
             return Err(format!("nobody asked for {:?}", visible.text));
         };
-        if said.account != account || said.chat != visible.chat || said.thread != visible.thread {
+        if said.account != account || said.chat != *visible.chat || said.thread.as_deref() != visible.thread {
             return Err(format!("right place (F-049): {said:?} is answered as {visible:?}"));
         }
         if said.audience == Audience::Bystander {
             return Err(format!("G8: a message for others was answered: {said:?}"));
         }
-        if visible.reply_to.as_ref().is_some_and(|to| *to != said.message) {
+        if visible.reply_to.is_some_and(|to| *to != said.message) {
             return Err(format!("right place (F-049): {said:?} is answered beside {visible:?}"));
         }
         let Some(&inbox) = self.stored.get(&(account, said.message.clone())) else {
             return Err(format!("message {number} is answered and not stored"));
         };
-        let place = (account, visible.chat.to_string(), visible.thread.clone());
+        let place = (account, visible.chat.to_string(), visible.thread.map(str::to_owned));
         if let Some((before, earlier)) = self.last.insert(place, (inbox, number))
             && before > inbox
         {
@@ -247,7 +277,10 @@ pub(super) fn unfinished(stage: &Stage) -> String {
     text
 }
 
-/// The number in `feishu:a3`.
-pub(super) fn account_of(id: &str) -> Option<usize> {
-    id.strip_prefix("feishu:a")?.parse().ok()
+/// The number of an account: that of `feishu:a3` is 3, and those of the other channel come after all of these.
+pub(super) fn account_of(stage: &Stage, id: &str) -> Option<usize> {
+    match id.strip_prefix("weixin:w") {
+        Some(n) => n.parse::<usize>().ok().map(|n| stage.schedule().accounts + n),
+        None => id.strip_prefix("feishu:a")?.parse().ok(),
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use moorline_core::{AccountState, Generation, IdentityState, Timestamp};
+use moorline_simulator::weixin::Endpoint;
 use moorline_supervision::NodeState;
 
 use super::super::drive::Stage;
@@ -24,6 +25,13 @@ const BLOCKED: Duration = Duration::from_secs(605);
 
 /// What crashes again and again is tried every quarter of an hour.
 const PARKED: Duration = Duration::from_secs(910);
+
+/// A poll that is never answered is found out when two could have been, and nothing that a platform lets hang is seen
+/// before.
+const WELL_BY_POLLS: Duration = Duration::from_secs(300);
+
+/// Between two polls there is nothing but the store, and a moment.
+const BETWEEN_POLLS: Duration = Duration::from_secs(5);
 
 /// After calm, where nothing waits for an operator: silence is found out, and a wait begins and ends (G6).
 const WELL: Duration = Duration::from_secs(125);
@@ -140,10 +148,11 @@ impl Statuses {
         };
         let floor = if parked { PARKED } else { Duration::ZERO };
         for n in 0..self.accounts.len() {
-            self.accounts[n].due = Some(since + WELL + slow(n).max(floor));
+            let well = if n < stage.schedule().accounts { WELL } else { WELL_BY_POLLS };
+            self.accounts[n].due = Some(since + well + slow(n).max(floor));
         }
         // A token, an identity or a message that waits for an operator, and what waits for that.
-        since + WELL + BLOCKED * 2 + floor
+        since + WELL_BY_POLLS + BLOCKED * 2 + floor
     }
 
     /// What is not well yet.
@@ -180,6 +189,9 @@ const LOOK: Duration = Duration::from_secs(1);
 impl Seen {
     /// F-101: an account that says that it is ready has a socket, or lost it just now.
     fn honest(&mut self, stage: &Stage, n: usize, state: AccountState, now: Duration) -> Result<(), String> {
+        if let Some(bot) = n.checked_sub(stage.schedule().accounts) {
+            return self.honest_by_polls(stage, bot, state, now);
+        }
         let sockets = stage.world.simulator.connections(stage.world.app(n)).unwrap_or_default();
         let ready = state == AccountState::Ready;
         let since = |holds: bool, before: Option<Duration>| holds.then(|| before.unwrap_or(now));
@@ -193,6 +205,27 @@ impl Seen {
             return Err(format!(
                 "honest status (F-019): account {n} says ready, and its socket is half-open for long"
             ));
+        }
+        self.was_ready |= ready;
+        Ok(())
+    }
+
+    /// The same of one that polls: a poll is open, or was a moment ago, or what it brought waits for the store.
+    fn honest_by_polls(
+        &mut self,
+        stage: &Stage,
+        bot: usize,
+        state: AccountState,
+        now: Duration,
+    ) -> Result<(), String> {
+        let counters = stage.world.wechat.counters(&stage.world.bots[bot].bot_id);
+        let open = counters.is_ok_and(|counters| counters.open_polls > 0);
+        let reachable = stage.world.wechat.reach() == moorline_simulator::Reach::Open;
+        let ready = state == AccountState::Ready;
+        let without = ready && !open && reachable && stage.store.is_well();
+        self.without_socket = without.then(|| self.without_socket.unwrap_or(now));
+        if self.without_socket.is_some_and(|since| now - since > BETWEEN_POLLS) {
+            return Err(format!("honest status (F-101): bot {bot} says ready, and does not poll"));
         }
         self.was_ready |= ready;
         Ok(())
@@ -217,5 +250,10 @@ impl Seen {
 }
 
 fn pings(stage: &Stage, n: usize) -> u64 {
+    if let Some(bot) = n.checked_sub(stage.schedule().accounts) {
+        let counters = stage.world.wechat.counters(&stage.world.bots[bot].bot_id);
+        return counters
+            .map_or(0, |counters| counters.calls.get(&Endpoint::GetUpdates).copied().unwrap_or(0));
+    }
     stage.world.simulator.counters(stage.world.app(n)).map_or(0, |counters| counters.pings)
 }

