@@ -10,6 +10,7 @@ pub mod logs;
 pub mod model;
 pub mod outside;
 pub mod process;
+pub mod scripted;
 pub mod sim;
 pub mod syncs;
 pub mod world;

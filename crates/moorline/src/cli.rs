@@ -387,6 +387,7 @@ pub enum OutboxState {
     Ready,
     Sending,
     Unknown,
+    Held,
     Sent,
     Dead,
     Discarded,

@@ -18,7 +18,7 @@ pub(crate) use call::with_token;
 pub(crate) use connection::{Awoken, Connection, Drain, Probe};
 pub(crate) use credentials::Credentials;
 pub(crate) use identity::{IdentityProbe, ProbeNow};
-pub(crate) use outbox::{Due, Flush, Outbox};
+pub(crate) use outbox::{Due, Flush, Outbox, TryNow};
 pub(crate) use parts::parts;
 pub(crate) use repair::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
@@ -224,6 +224,7 @@ impl Handler<ProbeAccount> for Accounts {
             return false;
         }
         account.actors.identity.tell(ProbeNow);
+        account.actors.outbox.tell(TryNow);
         // Where there is no connection actor there is one that failed and waits, or its supervisor does: none of them
         // has to wait any longer.
         account.actors.connection.tell(Probe) || self.env.children.restart(&id.to_string())
