@@ -76,6 +76,8 @@ pub struct Stage {
     /// Faults that were set, with their kinds.
     set: Vec<(usize, Fault, String)>,
     set_on_wechat: Vec<(usize, weixin::Fault, String)>,
+    /// Since when the other platform can be reached.
+    pub wechat_back: Duration,
     /// When a user of the other channel last wrote so that what waits for that can go out.
     nudged: Duration,
     struck: BTreeMap<String, u64>,
@@ -200,6 +202,7 @@ impl Stage {
             commands: FuturesUnordered::new(),
             set: Vec::new(),
             set_on_wechat: Vec::new(),
+            wechat_back: Duration::ZERO,
             nudged: Duration::ZERO,
             struck: BTreeMap::new(),
             story: Vec::new(),

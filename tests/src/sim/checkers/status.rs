@@ -30,6 +30,9 @@ const PARKED: Duration = Duration::from_secs(910);
 /// before.
 const WELL_BY_POLLS: Duration = Duration::from_secs(300);
 
+/// What a poll may take.
+const ONE_POLL: Duration = Duration::from_secs(45);
+
 /// Between two polls there is nothing but the store, and a moment.
 const BETWEEN_POLLS: Duration = Duration::from_secs(5);
 
@@ -220,12 +223,22 @@ impl Seen {
     ) -> Result<(), String> {
         let counters = stage.world.wechat.counters(&stage.world.bots[bot].bot_id);
         let open = counters.is_ok_and(|counters| counters.open_polls > 0);
-        let reachable = stage.world.wechat.reach() == moorline_simulator::Reach::Open;
+        // One that began while nobody answered ends at its deadline.
+        let reachable = stage.world.wechat.reach() == moorline_simulator::Reach::Open
+            && now > stage.wechat_back + ONE_POLL;
         let ready = state == AccountState::Ready;
         let without = ready && !open && reachable && stage.store.is_well();
         self.without_socket = without.then(|| self.without_socket.unwrap_or(now));
         if self.without_socket.is_some_and(|since| now - since > BETWEEN_POLLS) {
-            return Err(format!("honest status (F-101): bot {bot} says ready, and does not poll"));
+            let calls: Vec<String> = stage.world.wechat.read_ledger(|ledger| {
+                let of_bot = |call: &&moorline_simulator::weixin::CallRecord| {
+                    call.bot.as_ref() == Some(&stage.world.bots[bot].bot_id)
+                };
+                ledger.calls().rev().filter(of_bot).take(5).map(|call| format!("{call:?}")).collect()
+            });
+            return Err(format!(
+                "honest status (F-101): bot {bot} says ready, and does not poll: {calls:#?}"
+            ));
         }
         self.was_ready |= ready;
         Ok(())

@@ -52,6 +52,7 @@ impl Stage {
             WeChat::Heal => wechat.heal(&bot).unwrap(),
             WeChat::Reach(reach) => {
                 wechat.set_reach(reach);
+                self.wechat_back = self.now();
                 if reach != Reach::Open {
                     self.strike(kind);
                 }
@@ -69,6 +70,7 @@ impl Stage {
 
     pub(super) fn heal_wechat(&mut self) {
         self.world.wechat.set_reach(Reach::Open);
+        self.wechat_back = self.now();
         for n in 0..self.world.bots.len() {
             self.world.wechat.clear_faults(&self.bot(n)).unwrap();
             self.world.wechat.heal(&self.bot(n)).unwrap();
