@@ -1,11 +1,13 @@
 //! When an account was last heard, and when messages for it may have been lost (F-040).
 
 use moorline_core::{AccountId, GapId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::names::named;
 
 /// A time in which messages for an account may have been lost, as it is put down.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct NewGap {
     /// The last sign of life before it.
     pub from: Timestamp,
@@ -18,13 +20,14 @@ pub struct NewGap {
 }
 
 /// A time in which messages for an account may have been lost.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Gap {
     /// Its number.
     pub id: GapId,
     /// Whose messages.
     pub account: AccountId,
     /// From when to when, and why.
+    #[serde(flatten)]
     pub gap: NewGap,
     /// When it was put down, or last made longer.
     pub recorded_at: Timestamp,

@@ -105,7 +105,7 @@ fn view() -> AccountView {
         evidence: Evidence::default(),
         skipped: 0,
     };
-    AccountView { status, counts: Counts::default() }
+    AccountView { status, gaps: Gaps::default(), counts: Counts::default() }
 }
 
 impl Operator for Fake {
