@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Life, Listing, Measured, OutboxRow, Outcome, SqliteStore, Store, StoreError,
-    StoredIdentity, TurnRow, Tx, Waiting, Work,
+    Counts, Entry, Health, InboxRow, Life, Listing, Measured, OutboxRow, Outcome, SqliteStore, Store,
+    StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use tokio::sync::watch;
 

@@ -8,17 +8,18 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture, ready};
 use moorline_core::{
     AccountId, AccountState, BootId, Chat, ChatId, ChatKind, ConversationId, DropReason, EventId, Evidence,
-    GapId, Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, JobId, Outbound, OutboxId, Route, RunId,
-    Timestamp, TurnId,
+    GapId, Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, JobId, Outbound, OutboxId, Route,
+    RunId, Timestamp, TurnId,
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, AddJob, Applied, CommandError, ConfigStatus, Counts, CronStatus,
-    Delivery, Discarded, Enqueued, Entry, EventScope, Events, Gap, GapKind, Gaps, IdentityStatus, InboxEntry, InboxFilter,
-    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, Measurements, MissedPolicy, NewGap, NewJob,
-    NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report,
-    RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter, SessionRow,
-    Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
+    Delivery, Discarded, Enqueued, Entry, EventScope, Events, Gap, GapKind, Gaps, IdentityStatus, InboxEntry,
+    InboxFilter, InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, Measurements, MissedPolicy,
+    NewGap, NewJob, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt,
+    ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow,
+    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry,
+    TurnState, Turns, Vitals,
 };
 use parking_lot::Mutex;
 

@@ -76,7 +76,10 @@ fn parameters_are_what_is_asked_of_the_store() {
         ("/v1/inbox?account=feishu%3Amain&conversation=a%2Fb", "}, ConversationId(\"a/b\")), state: None }"),
         ("/v1/outbox?state=dead", "OutboxFilter { scope: All, state: Some(Dead) }"),
         ("/v1/gaps", "gaps of None Page { before: None, limit: 50 }"),
-        ("/v1/gaps?account=feishu:main&limit=2&before=7", "name: \"main\" }) Page { before: Some(7), limit: 2 }"),
+        (
+            "/v1/gaps?account=feishu:main&limit=2&before=7",
+            "name: \"main\" }) Page { before: Some(7), limit: 2 }",
+        ),
     ];
     for (path, asked) in table {
         let fake = Arc::new(Fake::default());
