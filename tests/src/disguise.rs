@@ -56,6 +56,12 @@ impl Disguise {
         self.0.lock().says.push(output);
     }
 
+    /// Whether it has said everything.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.0.lock().says.is_empty()
+    }
+
     pub(crate) fn over(&self, plan: Arc<dyn Plan>) -> Arc<dyn Plan> {
         Arc::new(Disguised { plan, disguise: self.clone() })
     }

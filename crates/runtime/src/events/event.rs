@@ -142,6 +142,13 @@ kinds! {
         /// Why, in words.
         why: String,
     }
+    /// The connection looks well and may be deaf all the same, or this is over.
+    Suspect = "suspect" {
+        /// Whose.
+        account: AccountId,
+        /// What speaks for it; none when it is over.
+        why: Option<String>,
+    }
     /// An actor ended by a fault.
     ActorExited = "actor_exited" {
         /// Its path in the tree.
@@ -361,6 +368,7 @@ impl What {
             | Self::Identity { account, .. }
             | Self::Token { account, .. }
             | Self::Gap { account, .. }
+            | Self::Suspect { account, .. }
             | Self::TurnsInterrupted { account, .. }
             | Self::TurnResumed { account, .. }
             | Self::TurnParked { account, .. }

@@ -62,6 +62,8 @@ fn sentence(kind: &str, event: &Value) -> String {
             said("to"),
             reason(&event["why"])
         ),
+        "suspect" if event["why"].is_null() => "nothing speaks for a deaf connection any more".to_owned(),
+        "suspect" => format!("the connection may be deaf: {}", reason(&event["why"])),
         "actor_exited" => {
             let exit = &event["reason"];
             let lived = span(event["ran_for_ms"].as_u64().unwrap_or(0));

@@ -208,7 +208,8 @@ fn signs_of_life_are_put_down_seldom_and_ride_along_where_they_can() {
 /// What the next process makes of what this one leaves: [the end, and whether a goodbye is said after it] → a gap.
 #[test]
 fn the_next_process_judges_the_end_of_this_one_f040() {
-    let ends: [(&str, fn(&mut Watch), bool, bool); 4] = [
+    type End = (&'static str, fn(&mut Watch), bool, bool);
+    let ends: [End; 4] = [
         ("a goodbye", |_| {}, true, false),
         ("a kill", |_| {}, false, true),
         ("a goodbye in doubt", |watch| watch.doubt(told()), true, true),
