@@ -1,5 +1,8 @@
 use std::cell::Cell;
 
+use moorline_core::GapId;
+use moorline_store::Gap;
+
 use super::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -167,8 +170,12 @@ fn a_gap_is_kept_until_it_is_on_disk_f074() {
     watch.refused(clock.here());
     assert_eq!(watch.due(clock.here(), Redelivery::Perhaps), None);
     assert_eq!(watch.ride(clock.here(), Redelivery::Perhaps), None, "a sign of life that hides the gap");
+    clock.pass(9);
+    assert_eq!(watch.due(clock.here(), Redelivery::Perhaps), None, "too soon");
+    clock.pass(1);
+    assert!(watch.due(clock.here(), Redelivery::Perhaps).is_some(), "again");
     let second = doubtful(&mut watch);
-    assert_eq!((second.len(), second[0].from, second[0].to), (1, at(0), at(10)));
+    assert_eq!((second.len(), second[0].from, second[0].to), (1, at(0), at(20)));
     // The first commit took its time.
     watch.saved(&first);
     watch.left();
@@ -177,7 +184,7 @@ fn a_gap_is_kept_until_it_is_on_disk_f074() {
     watch.saved(&gaps);
     clock.pass(60);
     let (gaps, heard) = watch.due(clock.here(), Redelivery::Perhaps).unwrap();
-    assert_eq!((gaps, heard), (Vec::new(), LastHeard { at: at(10), orderly: false }));
+    assert_eq!((gaps, heard), (Vec::new(), LastHeard { at: at(20), orderly: false }));
 }
 
 #[test]
@@ -231,4 +238,29 @@ fn the_next_process_judges_the_end_of_this_one_f040() {
         let expected = if gap { vec![(0, 100, GapKind::BrokenOff)] } else { vec![] };
         assert_eq!(hear(&mut next, &clock, Redelivery::Perhaps, true), expected, "{name}");
     }
+}
+
+/// What was put down with a goodbye is not true any more with the next sign of life.
+#[test]
+fn a_sign_of_life_after_a_goodbye_is_put_down_at_once_f040() {
+    let (mut watch, clock) = (Watch::default(), Clocks::default());
+    for _ in 0..3 {
+        clock.pass(1);
+        watch.heard(clock.now(), Redelivery::Perhaps, true);
+        let (at, _) = clock.now();
+        let put_down = |orderly| Some((Vec::new(), LastHeard { at, orderly }));
+        assert_eq!(watch.due(clock.here(), Redelivery::Perhaps), put_down(false));
+        assert_eq!(watch.part(), put_down(true));
+    }
+}
+
+#[test]
+fn a_gap_goes_on_over_a_restart_f040() {
+    let last = NewGap { from: at(-50), to: at(-9), kind: GapKind::BrokenOff, why: String::new() };
+    let (id, account) = (GapId::new(1), "feishu:main".parse().unwrap());
+    let last_gap = Some(Gap { id, account, gap: last, recorded_at: at(-9) });
+    let mut watch = Watch::after(&Life { heard: Some(LastHeard { at: at(0), orderly: false }), last_gap });
+    let clock = Clocks::default();
+    clock.pass(5);
+    assert_eq!(hear(&mut watch, &clock, Redelivery::Perhaps, true), [(-50, 5, GapKind::BrokenOff)]);
 }
