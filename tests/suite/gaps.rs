@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use moorline_channel::Output;
 use moorline_core::{AccountId, AccountState, Epoch, Timestamp};
 use moorline_runtime::supervision::Fault as Drill;
@@ -14,7 +13,7 @@ use moorline_simulator::server::{Options, Server};
 use moorline_store::{DataDir, Fault as StoreFault, Lease, Op, SqliteOptions, SqliteStore, Store, Tx};
 use moorline_tests::disguise::Disguise;
 use moorline_tests::{Process, Settings, Setup, World, in_virtual_time};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -79,9 +78,10 @@ fn an_outage_longer_than_the_platform_repeats_is_a_gap_and_a_shorter_one_is_none
                 .why
                 .starts_with("nothing heard for 8 h 0 min, and the platform repeats for 7 h 0 min only")
         );
-        let told = std::iter::from_fn(|| events.next().now_or_never()).map(Result::unwrap);
-        let told: Vec<What> =
-            told.map(|event| event.what.clone()).filter(|what| what.kind() == "gap").collect();
+        let mut told = Vec::new();
+        while let Ok(event) = timeout(SECOND, events.next()).await {
+            told.extend(Some(event.unwrap().what.clone()).filter(|what| what.kind() == "gap"));
+        }
         let expected = What::Gap {
             account: world.id(0),
             gap: gap.id,
@@ -204,6 +204,7 @@ fn what_the_connector_doubts_is_recorded_at_the_next_sign_of_life_f040() {
         // Doubted, and then the process ends in order before it hears anything again.
         world.simulator.drop_connections(world.app(0), &Cut::BlackHole).unwrap();
         doubt();
+        world.handle.probe(&world.id(0)).await.unwrap();
         world.until("it was said", 10 * SECOND, |_| disguise.is_silent()).await;
         assert_eq!(world.status(0).state, AccountState::Ready);
         world.shutdown().await;
@@ -293,7 +294,7 @@ fn a_long_sleep_is_an_outage_f020() {
 fn idle_accounts_write_little_and_not_all_at_once_g12() {
     in_virtual_time(async {
         for (disguise, a_minute) in [(Disguise::default(), 0.1), (Disguise::noncommittal(), 1.0)] {
-            let accounts = 100;
+            let accounts = 300;
             let world = settled(Setup { accounts, disguise, ..Setup::default() }).await;
             sleep(HOUR).await;
             let commits = || world.store.statistics().commits;
@@ -308,8 +309,9 @@ fn idle_accounts_write_little_and_not_all_at_once_g12() {
             println!(
                 "{accounts} accounts: {written:.2} commits a minute each, {busiest} in the busiest second"
             );
-            assert!(written <= a_minute, "{written}");
-            assert!(written >= 0.5 * a_minute, "{written}");
+            assert!(written <= 1.1 * a_minute && written >= 0.5 * a_minute, "{written}");
+            // No more than connect in one second.
+            assert!(busiest <= 100, "{busiest}");
         }
     });
 }

@@ -3,7 +3,7 @@
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use moorline_core::GapId;
+use moorline_core::{GapId, Timestamp};
 use moorline_store::{Gap, LastHeard, NewGap, Op, Outcome, StoreError, Tx};
 use tokio::sync::oneshot;
 
@@ -71,8 +71,8 @@ impl Connection {
     ) {
         let recorded = gaps.iter().map(|gap| Op::RecordGap { gap: gap.clone() });
         let ops = recorded.chain([Op::Heard { at: heard.at, orderly: heard.orderly }]);
-        let mut commit =
-            self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), ops));
+        let at = self.services.clock.wall();
+        let mut commit = self.services.store.commit(Tx::under(&self.account.lease, at, ops));
         // Handed to the store here and now, so that an older sign of life never comes after a newer one.
         let at_once = (&mut commit).now_or_never();
         let storing = async move {
@@ -82,17 +82,17 @@ impl Connection {
             }
         };
         ctx.spawn(actix::fut::wrap_future(storing).map(move |result, this: &mut Self, _| {
-            this.put_down_was(&gaps, result);
+            this.put_down_was(&gaps, at, result);
             answer(waiters);
         }));
     }
 
-    fn put_down_was(&self, gaps: &[NewGap], result: Result<Vec<Outcome>, StoreError>) {
+    fn put_down_was(&self, gaps: &[NewGap], at: Timestamp, result: Result<Vec<Outcome>, StoreError>) {
         let (account, generation) = (&self.account.id, self.env.generation);
         let error = match result {
             Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {
                 self.account.actors.watch.borrow_mut().saved(gaps);
-                gaps.iter().zip(outcomes).for_each(|(gap, outcome)| self.recorded(gap, outcome));
+                gaps.iter().zip(outcomes).for_each(|(gap, outcome)| self.recorded(gap, at, outcome));
                 return;
             }
             Ok(_) => "another process has taken this account over".to_owned(),
@@ -112,13 +112,12 @@ impl Connection {
     }
 
     /// A gap is on disk: now everybody hears of it.
-    fn recorded(&self, gap: &NewGap, outcome: Outcome) {
+    fn recorded(&self, gap: &NewGap, recorded_at: Timestamp, outcome: Outcome) {
         let (Outcome::Applied(id) | Outcome::Duplicate(id)) = outcome else { return };
         let (account, generation, id) = (&self.account.id, self.env.generation, GapId::new(id));
         let NewGap { from, to, kind, why } = gap;
         tracing::warn!(%account, actor = "connection", %generation, gap = %id, %from, %to, kind = kind.as_str(), "messages may be missing: {why}");
-        let recorded =
-            Gap { id, account: account.clone(), gap: gap.clone(), recorded_at: self.services.clock.wall() };
+        let recorded = Gap { id, account: account.clone(), gap: gap.clone(), recorded_at };
         self.services.board.update(account, |status| status.symptoms.last_gap = Some(recorded));
         self.services.board.events().tell(Sort::Lifecycle, || What::Gap {
             account: account.clone(),
