@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ChatId, ConversationId, Fingerprint, InboxId, OutboxId, Timestamp};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, Measured, OutboxRow, Outcome, ReplyWindow, SqliteStore, Store,
-    StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
+    Counts, Entry, Health, InboxRow, Life, Listing, Measured, OutboxRow, Outcome, ReplyWindow, SqliteStore,
+    Store, StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use tokio::sync::watch;
 
@@ -116,6 +116,10 @@ impl Store for Lagging {
 
     fn counts(&self) -> Read<BTreeMap<AccountId, Counts>> {
         self.inner.counts()
+    }
+
+    fn lives(&self) -> Read<BTreeMap<AccountId, Life>> {
+        self.late(self.inner.lives())
     }
 
     fn listing(&self) -> &dyn Listing {

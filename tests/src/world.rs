@@ -24,6 +24,7 @@ use moorline_store::{InboxFilter, LONGEST_PAGE, Listing, Page, Scope, SqliteStor
 use moorline_weixin::Weixin;
 use tokio::time::Instant;
 
+use crate::disguise::Disguise;
 use crate::lagging::Lagging;
 use crate::model::Model;
 use crate::outside::Outside;
@@ -120,6 +121,8 @@ pub struct Setup {
     pub model: Model,
     /// The machine, and who takes alerts.
     pub outside: Outside,
+    /// What other platform Feishu passes for.
+    pub disguise: Disguise,
 }
 
 impl Default for Setup {
@@ -133,6 +136,7 @@ impl Default for Setup {
             tables: "",
             model: Model::default(),
             outside: Outside::default(),
+            disguise: Disguise::default(),
         }
     }
 }
@@ -288,7 +292,7 @@ impl World {
     ) -> impl Future<Output = Result<Applied, ReloadError>> + use<> {
         self.config = config.clone();
         let handle = self.handle.clone();
-        let plans = plans(&config, &self.bots);
+        let plans = plans(&self.setup, &config, &self.bots);
         async move { handle.apply(config, plans).await }
     }
 
@@ -515,10 +519,10 @@ fn new_app(simulator: &Simulator, n: usize) -> App {
 }
 
 /// The plan of each account.
-fn plans(config: &Config, bots: &[Bot]) -> BTreeMap<AccountId, Arc<dyn Plan>> {
+fn plans(setup: &Setup, config: &Config, bots: &[Bot]) -> BTreeMap<AccountId, Arc<dyn Plan>> {
     let plan = |account: &Account| {
         let Some(n) = account.id.to_string().strip_prefix("weixin:w").map(str::to_owned) else {
-            return (account.id.clone(), Feishu.parse(&account.settings).unwrap());
+            return (account.id.clone(), setup.disguise.over(Feishu.parse(&account.settings).unwrap()));
         };
         let plan = Weixin.parse(&account.settings).unwrap();
         let login = login_of(&bots[n.parse::<usize>().unwrap()]);
@@ -557,7 +561,7 @@ fn options(
     network.http = setup.outside.beside(network.http, Rc::new(move || truth.truth()));
     Options {
         config: config.clone(),
-        plans: plans(config, platforms.bots),
+        plans: plans(setup, config, platforms.bots),
         agents: agents.clone(),
         store: Arc::clone(store),
         network,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use moorline_channel::Factory;
+use moorline_channel::{Factory, Output};
 use moorline_config::{Config, DirectPolicy, GroupPolicy};
 use moorline_core::{
     Chat, ChatId, ChatKind, ConversationId, DedupeKey, Epoch, EventId, Generation, IdempotencyKey, InboxId,
@@ -24,6 +24,7 @@ use moorline_store::{
     Claim, Fault as StoreFault, Lease, NewMessage, NewReply, Op, SendResult, SqliteStore, Store, Tx, Verdict,
 };
 use moorline_supervision::Fault as Drill;
+use moorline_tests::disguise::Disguise;
 use moorline_tests::model::{AGENT, Behaviour};
 use moorline_tests::outside::ALERTS;
 use moorline_tests::sim::store::{Mood, Moody};
@@ -345,6 +346,27 @@ async fn alerts() -> Kinds {
     kinds(&world).await
 }
 
+async fn what_may_be_missing() -> Kinds {
+    let disguise = Disguise::noncommittal();
+    let world = ready(Setup { accounts: 1, disguise: disguise.clone(), ..Setup::default() }).await;
+    disguise.say(Output::Suspect(Some("ten minutes of empty answers".to_owned())));
+    sleep(MINUTE).await;
+    let mut found = kinds(&world).await;
+    assert_eq!(found, Kinds::from([FindingKind::Suspect]));
+    disguise.say(Output::Suspect(None));
+    sleep(MINUTE).await;
+    assert_eq!(kinds(&world).await, Kinds::new(), "it was nothing");
+    disguise.say(Output::Suspect(Some("again".to_owned())));
+    sleep(MINUTE).await;
+    world.simulator.drop_connections(world.app(0), &Cut::Reset).unwrap();
+    sleep(MINUTE).await;
+    assert_eq!(kinds(&world).await, Kinds::new(), "nothing is known of another connection");
+    disguise.say(Output::Gap { why: "an answer was cut off".to_owned() });
+    sleep(MINUTE).await;
+    found.extend(kinds(&world).await);
+    found
+}
+
 /// What only `doctor --offline` finds, by the binary.
 fn offline() -> Kinds {
     let simulator = Simulator::new(11);
@@ -392,6 +414,7 @@ fn every_kind_of_finding_in_the_code_is_provoked_and_shown_f101() {
     found.extend(in_virtual_time(the_machine()));
     found.extend(in_virtual_time(worn_out_actors()));
     found.extend(in_virtual_time(alerts()));
+    found.extend(in_virtual_time(what_may_be_missing()));
     found.extend(offline());
     let missing: Vec<&FindingKind> = FindingKind::ALL.iter().filter(|kind| !found.contains(kind)).collect();
     assert!(missing.is_empty(), "never provoked: {missing:?}");

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ChatId, ConversationId, Fingerprint, InboxId, OutboxId, Timestamp};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, OutboxRow, Outcome, ReplyWindow, SqliteStore, Store,
+    Counts, Entry, Health, InboxRow, Life, Listing, OutboxRow, Outcome, ReplyWindow, SqliteStore, Store,
     StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use parking_lot::Mutex;
@@ -326,6 +326,10 @@ impl Store for Moody {
 
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
+    }
+
+    fn lives(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Life>, StoreError>> {
+        self.inner.lives()
     }
 
     fn listing(&self) -> &dyn Listing {

@@ -15,7 +15,7 @@ use super::{Accounts, stop_account};
 use crate::events::{Sort, What};
 use crate::handle::CommandError;
 use crate::runtime::epoch_of;
-use crate::services::{Account, Services};
+use crate::services::{Account, AccountActors, Services};
 
 /// Makes `config` the configuration in use.
 #[derive(Message)]
@@ -66,6 +66,7 @@ impl Handler<Apply> for Accounts {
 
             // What can fail comes first, before anything has changed.
             let epochs = take_over(&services, &difference.added).await?;
+            let mut lives = if epochs.is_empty() { BTreeMap::new() } else { services.store.lives().await? };
 
             // Then what goes: a new account may use the credentials of an old one, and there is one socket per app.
             let restarted = with_change(&difference, Change::Reconnect);
@@ -94,6 +95,7 @@ impl Handler<Apply> for Accounts {
                     Some(account) => account.treat(configured),
                     None => {
                         let Some(epoch) = epochs.get(&configured.id) else { continue };
+                        let life = lives.remove(&configured.id).unwrap_or_default();
                         services.board.add(&configured.id, services.clock.wall());
                         if services.stopped.borrow().contains(&configured.id) {
                             // An operator stopped it before it went, and nobody has started it since.
@@ -102,12 +104,11 @@ impl Handler<Apply> for Accounts {
                                 .board
                                 .update(&configured.id, |status| status.enter(AccountState::Stopped, now));
                         }
-                        services.accounts.insert(Rc::new(Account::new(
-                            configured,
-                            plan,
-                            *epoch,
-                            Rc::default(),
-                        )));
+                        let actors = Rc::new(AccountActors::after(&life));
+                        services.accounts.insert(Rc::new(Account::new(configured, plan, *epoch, actors)));
+                        services
+                            .board
+                            .update(&configured.id, |status| status.symptoms.last_gap = life.last_gap);
                     }
                 }
             }

@@ -14,6 +14,7 @@ pub(crate) struct Seen {
     down_since: Option<Timestamp>,
     identity: (IdentityState, u32),
     token: (TokenState, u32),
+    suspect: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,7 @@ impl Seen {
             down_since: status.down_since,
             identity: (status.identity.state, status.identity.attempt),
             token,
+            suspect: status.suspicion.is_some(),
         }
     }
 
@@ -48,6 +50,10 @@ impl Seen {
         }
         if self.token != now.token {
             events.tell(Sort::Lifecycle, || self.token_event(status));
+        }
+        if self.suspect != now.suspect {
+            let why = status.suspicion.as_ref().map(|suspicion| suspicion.why.clone());
+            events.tell(Sort::Lifecycle, || What::Suspect { account: status.id.clone(), why });
         }
     }
 

@@ -20,6 +20,7 @@ impl State {
         self.forget_boots(before, &mut left);
         self.forget_runs(before, &mut left);
         self.forget_tokens(before, &mut left);
+        self.forget_gaps(before, &mut left);
         Outcome::Applied((limit - left) as i64)
     }
 

@@ -2,6 +2,7 @@
 
 mod cron;
 mod discard;
+mod gap;
 mod inbox;
 mod operator;
 mod outbox;
@@ -168,6 +169,8 @@ impl Scope<'_> {
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
             Op::ExpireHeld { outbox, before, error } => self.expire_held(*outbox, *before, error),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),
+            Op::Heard { at, orderly } => self.hear(*at, *orderly),
+            Op::RecordGap { gap } => self.record_gap(gap),
             Op::RetrySend { outbox } => self.retry_send(*outbox),
             Op::DiscardSend { outbox } => self.discard_send(*outbox),
             Op::ReopenTurns { conversation } => self.reopen_turns(conversation),
@@ -219,6 +222,7 @@ enum Kind {
     OutboxHeld,
     Dead,
     Discarded,
+    Gaps,
 }
 
 impl Kind {
@@ -234,6 +238,7 @@ impl Kind {
             Self::OutboxHeld => ("outbox_held", ""),
             Self::Dead => ("dead", ""),
             Self::Discarded => ("discarded", ""),
+            Self::Gaps => ("gaps", ""),
         }
     }
 }

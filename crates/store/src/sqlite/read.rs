@@ -159,6 +159,7 @@ fn tallied(conn: &Connection, sql: &'static str) -> Result<BTreeMap<AccountId, C
             "outbox_held" => counts.outbox_held = count,
             "dead" => counts.dead = count,
             "discarded" => counts.discarded = count,
+            "gaps" => counts.gaps = count,
             _ => {}
         }
     }

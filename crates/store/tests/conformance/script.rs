@@ -11,8 +11,8 @@ use moorline_core::{
     OutboxId, Route, Secret, Timestamp, TurnId, UserId,
 };
 use moorline_store::{
-    Claim, JobKind, Lease, MissedPolicy, NewJob, NewMessage, NewReply, NewReplyToken, NewRun, Op, Outcome,
-    Role, RunContent, SendResult, Trigger, Tx, Verdict,
+    Claim, GapKind, JobKind, Lease, MissedPolicy, NewGap, NewJob, NewMessage, NewReply, NewReplyToken,
+    NewRun, Op, Outcome, Role, RunContent, SendResult, Trigger, Tx, Verdict,
 };
 
 /// How many accounts and conversations there are; reads also ask for one that is not there.
@@ -52,6 +52,8 @@ pub(crate) enum Act {
     SettleSend { back: u8, claim: By, result: SendResult },
     InterruptSends { generation: u8 },
     ExpireHeld { back: u8, age: u8 },
+    Heard { ago: u8, orderly: bool },
+    RecordGap { from: u8, to: u8, kind: u8 },
     RetrySend { back: u8 },
     DiscardSend { back: u8 },
     ReopenTurns { conversation: u8 },
@@ -237,6 +239,14 @@ impl Made {
                 before: self.ago(*age),
                 error: "nobody wrote".to_owned(),
             },
+            Act::Heard { ago, orderly } => Op::Heard { at: self.ago(*ago), orderly: *orderly },
+            // Times near each other, so that they meet.
+            Act::RecordGap { from, to, kind } => {
+                let moment = |second: &u8| Timestamp::from_millis(1_000 * i64::from(*second));
+                let kind = GapKind::ALL[usize::from(*kind) % GapKind::ALL.len()];
+                let why = format!("step {}", self.step);
+                Op::RecordGap { gap: NewGap { from: moment(from), to: moment(to), kind, why } }
+            }
             Act::RetrySend { back } => Op::RetrySend { outbox: outbox(back) },
             Act::DiscardSend { back } => Op::DiscardSend { outbox: outbox(back) },
             Act::ReopenTurns { conversation } => {
