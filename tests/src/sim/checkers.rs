@@ -91,6 +91,10 @@ impl Checkers {
         let Some(calm) = self.calm else { return Ok(false) };
         let mut wrong = self.statuses.not_well(stage, calm.since)?;
         wrong.extend(ledgers::not_settled(stage));
+        match wechat::not_asked_for(stage) {
+            0 => {}
+            waiting => wrong.push(format!("{waiting} messages of users wait for a poll")),
+        }
         if wrong.is_empty() {
             return Ok(true);
         }

@@ -59,7 +59,9 @@ pub struct Stage {
     /// Whether a life began after the wall clock had been set by an hour or more: it knows of earlier ones only what
     /// the wall clock says.
     pub misled: bool,
-    /// The wall clock was set by an hour or more.
+    /// The wall clock was set, by however much.
+    pub clock_was_set: bool,
+    /// By an hour or more.
     set_far: bool,
     /// When the process last did not run for a while.
     pub frozen: Option<Duration>,
@@ -191,6 +193,7 @@ impl Stage {
             since: Duration::ZERO,
             slept: Duration::ZERO,
             misled: false,
+            clock_was_set: false,
             set_far: false,
             frozen: None,
             failed_since: None,

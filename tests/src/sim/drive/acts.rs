@@ -103,6 +103,7 @@ impl Stage {
             Act::Operator { account, command } => self.command(kind, account, command),
             Act::Clock { seconds } => {
                 self.world.clock.step(seconds * 1_000);
+                self.clock_was_set = true;
                 self.set_far |= seconds.unsigned_abs() >= 3_600;
                 self.strike(kind);
             }
