@@ -1,0 +1,1 @@
+//! The same platform over real sockets, by a client that writes bytes.
