@@ -35,6 +35,8 @@ pub struct LoginCode {
     pub user: Option<UserId>,
     /// The number that the phone shows, while the client has to enter it.
     pub verify_code: Option<String>,
+    /// How often the client was asked for it.
+    pub asked: u64,
     /// What the client has entered so far.
     pub entered: Vec<String>,
     /// Where the client has been sent; `Some(None)` for nowhere, as in a redirect without `redirect_host`.
@@ -122,6 +124,7 @@ impl Platform {
             step: LoginStep::Waiting,
             user: None,
             verify_code: None,
+            asked: 0,
             entered: Vec::new(),
             redirect: None,
             bot: None,
@@ -214,6 +217,7 @@ impl Platform {
         let Some(login) = self.logins.get_mut(index) else { return };
         let status = login.status(origin);
         login.told = status;
+        login.code.asked += u64::from(status == "need_verifycode");
         let mut answer = json!({ "ret": 0, "status": status });
         if let (Some(Some(host)), "scaned_but_redirect") = (&login.code.redirect, status) {
             answer["redirect_host"] = host.as_str().into();
