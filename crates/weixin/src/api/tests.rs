@@ -95,10 +95,20 @@ fn a_status_is_an_answer_of_http_itself() {
 /// Protocol §1.4.
 #[test]
 fn ids_are_read_without_losing_a_digit() {
-    let answer = answer(r#"{"a":7448678501208393000,"b":"x","c":18446744073709551615,"d":-5,"e":1.5,"f":"","g":1e3}"#);
+    let answer =
+        answer(r#"{"a":7448678501208393000,"b":"x","c":18446744073709551615,"d":-5,"e":1.5,"f":"","g":1e3}"#);
     let answer = answer.unwrap();
     let ids = ["a", "b", "c", "d", "e", "f", "g", "h"].map(|key| answer.id(key));
-    let wanted = [Some("7448678501208393000"), Some("x"), Some("18446744073709551615"), Some("-5"), None, None, None, None];
+    let wanted = [
+        Some("7448678501208393000"),
+        Some("x"),
+        Some("18446744073709551615"),
+        Some("-5"),
+        None,
+        None,
+        None,
+        None,
+    ];
     assert_eq!(ids, wanted.map(|id| id.map(str::to_owned)));
 }
 

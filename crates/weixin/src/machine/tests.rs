@@ -76,7 +76,12 @@ impl Rig {
             Effect::Emit(Output::Open { connection }) => format!("open {connection}"),
             Effect::Emit(Output::Alive) => "alive".to_owned(),
             Effect::Emit(Output::Deliver { ack, deliveries, cursor }) => {
-                let told = format!("deliver {} of {} to {}", ack.0, deliveries.len(), cursor.unwrap_or("-".to_owned()));
+                let told = format!(
+                    "deliver {} of {} to {}",
+                    ack.0,
+                    deliveries.len(),
+                    cursor.unwrap_or("-".to_owned())
+                );
                 self.delivered = deliveries;
                 told
             }
@@ -159,7 +164,10 @@ fn a_normal_life() {
     let hello = rig.call("notifystart").clone();
     assert_eq!(hello.url.as_str(), "https://ilink.test/ilink/bot/msg/notifystart");
     assert_eq!(hello.deadline, Duration::from_secs(10));
-    assert_eq!(rig.body("notifystart"), json!({"base_info": {"channel_version": "2.4.9", "bot_agent": "Moorline/0.1.0"}}));
+    assert_eq!(
+        rig.body("notifystart"),
+        json!({"base_info": {"channel_version": "2.4.9", "bot_agent": "Moorline/0.1.0"}})
+    );
     assert_eq!(fake::header(&hello, "authorization"), Some("Bearer canary-bot-token"));
 
     assert_eq!(rig.reply("notifystart", json!({"ret": 0, "errmsg": ""})), ["getupdates"]);
@@ -266,7 +274,10 @@ fn a_cursor_is_kept_until_there_is_another_and_stored_when_there_is() {
     let mut rig = Rig::ready();
     for cursor in [json!(""), json!(null), json!(7)] {
         rig.pass(SECOND);
-        assert_eq!(rig.reply("getupdates", json!({"msgs": [], "get_updates_buf": cursor})), ["alive", "getupdates"]);
+        assert_eq!(
+            rig.reply("getupdates", json!({"msgs": [], "get_updates_buf": cursor})),
+            ["alive", "getupdates"]
+        );
         assert_eq!(rig.body("getupdates")["get_updates_buf"], "c0");
     }
     rig.pass(SECOND);

@@ -52,7 +52,9 @@ fn a_text_message() {
 /// F-090: what is kept of a message is the message without its credential, number for number.
 #[test]
 fn the_bytes_that_are_kept_have_no_context_token() {
-    let raw = format!(r#"[{{"message_id": 18446744073709551615, "from_user_id": "u", "x": 1.10, "context_token":"{CONTEXT}" }}]"#);
+    let raw = format!(
+        r#"[{{"message_id": 18446744073709551615, "from_user_id": "u", "x": 1.10, "context_token":"{CONTEXT}" }}]"#
+    );
     let raw = RawValue::from_string(raw).unwrap();
     let read = read(BOT, &raw);
     let [Delivery::Message(inbound)] = read.as_slice() else { panic!("{read:?}") };
@@ -73,7 +75,10 @@ fn a_message_is_known_by_the_best_it_has() {
         inbound_of(message).dedupe.remove(0).as_str().to_owned()
     };
     assert_eq!(key(|_| {}), format!("{BOT}/message:7448678501208393000"));
-    assert_eq!(key(|m| m["message_id"] = json!("7448678501208393000")), format!("{BOT}/message:7448678501208393000"));
+    assert_eq!(
+        key(|m| m["message_id"] = json!("7448678501208393000")),
+        format!("{BOT}/message:7448678501208393000")
+    );
     for nothing in [json!(null), json!(""), json!(1.5), json!("x".repeat(257)), json!([])] {
         let mut message = message(json!([{ "type": 1 }, { "type": 1, "msg_id": 5 }]));
         message["message_id"] = nothing;
@@ -114,7 +119,8 @@ fn ids_are_the_bots_own() {
 #[test]
 fn a_message_that_cannot_be_read_takes_no_other_with_it() {
     let good = message(said("good"));
-    let deliveries = read_all(&json!([good, 7, null, "x", {}, { "message_id": 5 }, { "from_user_id": "" }, [good], good]));
+    let deliveries =
+        read_all(&json!([good, 7, null, "x", {}, { "message_id": 5 }, { "from_user_id": "" }, [good], good]));
     let kinds: Vec<_> = deliveries.iter().map(|delivery| matches!(delivery, Delivery::Message(_))).collect();
     assert_eq!(kinds, [true, false, false, false, false, false, false, false, true]);
     let Delivery::Unreadable { event_id, dedupe, raw, .. } = &deliveries[5] else { panic!() };
@@ -133,7 +139,8 @@ fn a_message_that_cannot_be_read_takes_no_other_with_it() {
 #[test]
 fn seq_orders_an_answer_where_all_have_one() {
     let order = |seqs: &[Value]| {
-        let msgs = seqs.iter().enumerate().map(|(n, seq)| json!({"message_id": n, "from_user_id": "u", "seq": seq}));
+        let msgs =
+            seqs.iter().enumerate().map(|(n, seq)| json!({"message_id": n, "from_user_id": "u", "seq": seq}));
         let read = read_all(&msgs.collect());
         let id = |delivery: &Delivery| match delivery {
             Delivery::Message(inbound) => inbound.message_id.as_str().to_owned(),
@@ -228,8 +235,12 @@ fn attachments_are_named_even_when_their_bytes_cannot_be_had() {
     let kinds: Vec<_> = inbound.attachments.iter().map(|attachment| attachment.kind).collect();
     use AttachmentKind::*;
     assert_eq!(kinds, [Image, Audio, File, Video, Video, File]);
-    let keys: Vec<Value> = inbound.attachments.iter().map(|a| serde_json::from_str(&a.key).unwrap()).collect();
-    assert_eq!(keys[0], json!({ "param": "p", "url": "https://cdn.test/x", "hex_key": "ff", "aes_key": "k" }));
+    let keys: Vec<Value> =
+        inbound.attachments.iter().map(|a| serde_json::from_str(&a.key).unwrap()).collect();
+    assert_eq!(
+        keys[0],
+        json!({ "param": "p", "url": "https://cdn.test/x", "hex_key": "ff", "aes_key": "k" })
+    );
     assert_eq!(keys[3..], [json!({}), json!({}), json!({})]);
     assert_eq!(inbound.attachments[2].name.as_deref(), Some("../../etc/passwd"), "for people only");
 }
@@ -244,9 +255,31 @@ fn any_json() -> impl Strategy<Value = Value> {
         "\\PC{0,12}".prop_map(Value::from),
     ];
     let keys = prop::sample::select(vec![
-        "seq", "message_id", "from_user_id", "to_user_id", "group_id", "message_type", "item_list", "context_token",
-        "create_time_ms", "type", "text_item", "text", "voice_item", "image_item", "media", "aes_key", "aeskey",
-        "ref_msg", "message_item", "svr_id", "msg_id", "file_item", "file_name", "encrypt_query_param", "full_url",
+        "seq",
+        "message_id",
+        "from_user_id",
+        "to_user_id",
+        "group_id",
+        "message_type",
+        "item_list",
+        "context_token",
+        "create_time_ms",
+        "type",
+        "text_item",
+        "text",
+        "voice_item",
+        "image_item",
+        "media",
+        "aes_key",
+        "aeskey",
+        "ref_msg",
+        "message_item",
+        "svr_id",
+        "msg_id",
+        "file_item",
+        "file_name",
+        "encrypt_query_param",
+        "full_url",
     ]);
     leaf.prop_recursive(5, 60, 8, move |inner| {
         prop_oneof![

@@ -27,7 +27,10 @@ fn outcome(answer: Result<HttpResponse, NetworkError>) -> Outcome {
 /// Protocol §5.1, field by field.
 #[test]
 fn a_message_is_one_item_with_the_newest_reply_token() {
-    let (http, outcome) = send_with(Some(fake::CONTEXT), Some(Ok(fake::json(&json!({"ret": 0, "message_id": 7_448_678_501_208_393_001_u64})))));
+    let (http, outcome) = send_with(
+        Some(fake::CONTEXT),
+        Some(Ok(fake::json(&json!({"ret": 0, "message_id": 7_448_678_501_208_393_001_u64})))),
+    );
     assert_eq!(outcome.unwrap().message_id.as_str(), "7448678501208393001");
     assert_eq!(http.calls(), ["POST https://ilink.test/ilink/bot/sendmessage"]);
     assert_eq!(
@@ -82,7 +85,11 @@ fn every_answer_has_its_class_and_its_effect() {
     ] {
         let shown = format!("{answer:?}");
         let failure = outcome(answer).unwrap_err();
-        assert_eq!((failure.class, failure.code.as_deref(), failure.effect), (class, code, effect), "{shown}");
+        assert_eq!(
+            (failure.class, failure.code.as_deref(), failure.effect),
+            (class, code, effect),
+            "{shown}"
+        );
         assert_eq!(failure.retry_after.map(|wait| wait.as_secs()), wait, "{shown}");
     }
 }
@@ -101,6 +108,7 @@ fn without_a_login_nothing_is_sent() {
     let route = Route { chat: ChatId::new(fake::USER), reply_to: None, in_thread: false };
     let (outbound, key) = (Outbound { route, text: "x".to_owned() }, IdempotencyKey::new("k"));
     let outgoing = Outgoing { outbound: &outbound, key: &key, reply_token: None };
-    let failure = fake::now(TextSender { bot: None }.send(Rc::clone(&http) as _, None, outgoing)).unwrap_err();
+    let failure =
+        fake::now(TextSender { bot: None }.send(Rc::clone(&http) as _, None, outgoing)).unwrap_err();
     assert_eq!((failure.class, http.calls().len()), (FailureClass::NeedsLogin, 0));
 }

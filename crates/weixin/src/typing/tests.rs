@@ -8,7 +8,10 @@ const TICKET: &str = "canary-ticket";
 
 type Answers = Vec<Result<HttpResponse, NetworkError>>;
 
-fn start(shown: Option<&TypingMark>, answers: Answers) -> (Rc<FakeHttp>, Result<Option<TypingMark>, Failure>) {
+fn start(
+    shown: Option<&TypingMark>,
+    answers: Answers,
+) -> (Rc<FakeHttp>, Result<Option<TypingMark>, Failure>) {
     let http = FakeHttp::new(answers);
     let (chat, message, token) = (ChatId::new(fake::USER), MessageId::new("m"), Secret::new(fake::CONTEXT));
     let answering = Answering { chat: &chat, message: &message, reply_token: Some(&token) };
@@ -31,13 +34,17 @@ fn ok(body: &serde_json::Value) -> Result<HttpResponse, NetworkError> {
 /// Protocol §6: a ticket once, then one call for each showing.
 #[test]
 fn a_sign_is_shown_again_with_the_ticket_of_the_first_time() {
-    let (http, mark) = start(None, vec![ok(&json!({"ret": 0, "typing_ticket": TICKET})), ok(&json!({"ret": 0}))]);
+    let (http, mark) =
+        start(None, vec![ok(&json!({"ret": 0, "typing_ticket": TICKET})), ok(&json!({"ret": 0}))]);
     let mark = mark.unwrap().unwrap();
     assert_eq!(
         http.calls(),
         ["POST https://ilink.test/ilink/bot/getconfig", "POST https://ilink.test/ilink/bot/sendtyping"]
     );
-    assert_eq!((&http.body(0)["ilink_user_id"], &http.body(0)["context_token"]), (&json!(fake::USER), &json!(fake::CONTEXT)));
+    assert_eq!(
+        (&http.body(0)["ilink_user_id"], &http.body(0)["context_token"]),
+        (&json!(fake::USER), &json!(fake::CONTEXT))
+    );
     let mut body = http.body(1);
     body.as_object_mut().unwrap().remove("base_info");
     assert_eq!(body, json!({"ilink_user_id": fake::USER, "typing_ticket": TICKET, "status": 1}));
@@ -74,8 +81,14 @@ fn failures_are_told_and_quote_no_secret() {
     let ticket = || ok(&json!({"typing_ticket": TICKET}));
     let mark = json!([fake::USER, TICKET]).to_string();
     for (failure, secrets) in [
-        (start(None, vec![refused("canary-bot-token canary-context-token")]).1.unwrap_err(), "[secret] [secret]"),
-        (start(None, vec![ticket(), refused("canary-bot-token canary-ticket")]).1.unwrap_err(), "[secret] [secret]"),
+        (
+            start(None, vec![refused("canary-bot-token canary-context-token")]).1.unwrap_err(),
+            "[secret] [secret]",
+        ),
+        (
+            start(None, vec![ticket(), refused("canary-bot-token canary-ticket")]).1.unwrap_err(),
+            "[secret] [secret]",
+        ),
         (stop(&mark, vec![refused(TICKET)]).1.unwrap_err(), "[secret]"),
     ] {
         assert_eq!(failure.message, format!("typing: refused: {secrets}"));

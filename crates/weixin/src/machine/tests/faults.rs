@@ -31,7 +31,11 @@ fn everything_else_ends_it_with_its_class() {
         (json(json!({"errcode": -3})), "poll: refused: no reason given (transient, code -3)", false),
         (json(json!({"ret": -2, "errmsg": "rate limited"})), "(throttled, code -2)", false),
         (json(json!({"errcode": -12})), "(throttled, code -12)", false),
-        (json(json!({"ret": 1, "errmsg": fake::TOKEN})), "poll: refused: [secret] (transient, code 1)", false),
+        (
+            json(json!({"ret": 1, "errmsg": fake::TOKEN})),
+            "poll: refused: [secret] (transient, code 1)",
+            false,
+        ),
         (json(json!({"ret": 1.5})), "a code that is no number", true),
         (json(json!({"ret": {}})), "a code that is no number", true),
         (json(json!([])), "no JSON object, status 200 OK", true),
@@ -65,7 +69,10 @@ fn a_poll_without_an_answer_is_repeated_at_once_and_is_no_evidence() {
     let mut rig = Rig::ready();
     for _ in 0..5 {
         rig.pass(43 * SECOND);
-        assert_eq!(rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Timeout))), ["gap", "getupdates"]);
+        assert_eq!(
+            rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Timeout))),
+            ["gap", "getupdates"]
+        );
         assert_eq!(rig.body("getupdates")["get_updates_buf"], "c0");
         assert_eq!(rig.patience(), 91);
     }
@@ -155,7 +162,10 @@ fn stop_ends_a_life_in_every_phase() {
 #[test]
 fn answers_to_calls_that_are_over_are_ignored() {
     let mut rig = Rig::ready();
-    assert_eq!(rig.step(Event::Response { id: RequestId(0), result: Ok(fake::json(&json!({"ret": -14}))) }), [""; 0]);
+    assert_eq!(
+        rig.step(Event::Response { id: RequestId(0), result: Ok(fake::json(&json!({"ret": -14}))) }),
+        [""; 0]
+    );
     assert_eq!(rig.step(Event::Response { id: RequestId(99), result: Ok(fake::answer(500, "")) }), [""; 0]);
     assert_eq!(rig.verdict(0, true), [""; 0]);
     assert_eq!(FailureClass::ALL.len(), 10);

@@ -82,7 +82,11 @@ fn a_stop_waits_for_what_is_on_its_way_to_the_store() {
     let mut rig = Rig::ready();
     rig.reply("getupdates", news("c1", &[1]));
     rig.verdict(0, false);
-    assert_eq!(rig.step(Event::Stop), ["deliver 1 of 1 to c1", "notifystop"], "refused before: once more, at once");
+    assert_eq!(
+        rig.step(Event::Stop),
+        ["deliver 1 of 1 to c1", "notifystop"],
+        "refused before: once more, at once"
+    );
     assert_eq!(rig.verdict(1, true), [""; 0]);
     assert_eq!(rig.reply("notifystop", json!({})), ["stopped"]);
 }
