@@ -1,8 +1,9 @@
 //! Fake platforms: pure state machines with faults and two ledgers, in memory and over real sockets.
 //!
-//! A [`Simulator`] is a handle to one fake Feishu platform ([`feishu::Platform`]) with any number of apps on it.
-//! The same handle feeds two mounts: [`memory::network`] gives a channel its network without any socket, under
-//! tokio's (possibly paused) time, and [`server::Server`] listens on loopback.
+//! A [`Simulator`] is a handle to one fake Feishu platform ([`feishu::Platform`]) with any number of apps on it, a
+//! [`weixin::Simulator`] one to a fake WeChat platform with any number of bots. Either feeds two mounts:
+//! [`memory::network`] gives a channel its network without any socket, under tokio's (possibly paused) time, and
+//! [`server::Server`] listens on loopback; a [`Router`] joins several in memory.
 //!
 //! ```
 //! use moorline_simulator::Simulator;
@@ -27,9 +28,20 @@
 
 #![forbid(unsafe_code)]
 
+mod control;
+mod faults;
 pub mod feishu;
+mod hub;
+mod link;
 pub mod memory;
+mod mount;
 pub mod server;
 mod simulator;
+pub mod weixin;
 
+pub use faults::Times;
+pub use hub::{Machine, Reach};
+pub use link::{Action, Break, BreakHow, Effect, Input, LinkId, Now, Request, Response, WsMessage};
+pub use memory::Router;
+pub use mount::Mountable;
 pub use simulator::{AppView, Simulator, State};
