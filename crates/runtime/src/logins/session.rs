@@ -221,7 +221,7 @@ impl LoginView {
     }
 
     /// The person has typed something: that it is asked for is over.
-    pub(super) fn typed(&mut self) {
+    pub fn typed(&mut self) {
         *self = Self::of(LoginState::Scanned, "the number was handed in");
     }
 
