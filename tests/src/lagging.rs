@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
+use moorline_core::{AccountId, ChatId, ConversationId, Fingerprint, InboxId, OutboxId, Timestamp};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, Measured, OutboxRow, Outcome, SqliteStore, Store, StoreError,
-    StoredIdentity, TurnRow, Tx, Waiting, Work,
+    Counts, Entry, Health, InboxRow, Listing, Measured, OutboxRow, Outcome, ReplyWindow, SqliteStore, Store,
+    StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use tokio::sync::watch;
 
@@ -88,6 +88,14 @@ impl Store for Lagging {
 
     fn outbox_row(&self, id: OutboxId) -> Read<Option<OutboxRow>> {
         self.late(self.inner.outbox_row(id))
+    }
+
+    fn held_sends(&self, account: &AccountId, before: Timestamp, limit: u32) -> Read<Vec<OutboxRow>> {
+        self.late(self.inner.held_sends(account, before, limit))
+    }
+
+    fn reply_window(&self, account: &AccountId, chat: &ChatId, of: &Fingerprint) -> Read<ReplyWindow> {
+        self.late(self.inner.reply_window(account, chat, of))
     }
 
     fn identity(&self, account: &AccountId, fingerprint: &Fingerprint) -> Read<Option<StoredIdentity>> {

@@ -11,6 +11,7 @@ pub mod model;
 pub mod outside;
 pub mod phones;
 pub mod process;
+pub mod scripted;
 pub mod sim;
 pub mod syncs;
 pub mod world;

@@ -12,15 +12,15 @@ use futures_util::future::BoxFuture;
 use moorline_channel::Factory;
 use moorline_config::{AGENT_KINDS, Source, load};
 use moorline_core::{
-    AccountId, AccountState, BootId, Clock, ConversationId, Fingerprint, IdentityState, InboxId, Monotonic,
-    OutboxId, Timestamp,
+    AccountId, AccountState, BootId, ChatId, Clock, ConversationId, Fingerprint, IdentityState, InboxId,
+    Monotonic, OutboxId, Timestamp,
 };
 use moorline_feishu::Feishu;
 use moorline_runtime::{CommandError, Handle, Options, Runtime};
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{Answer, App, Cut, Fault, Lost, NewApp, Push, Reach, Redelivery, Times};
 use moorline_store::{
-    Counts, DataDir, Entry, Fault as StoreFault, Health, InboxRow, Op, OutboxRow, Outcome, Role,
+    Counts, DataDir, Entry, Fault as StoreFault, Health, InboxRow, Op, OutboxRow, Outcome, ReplyWindow, Role,
     SqliteOptions, SqliteStore, Store, StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use moorline_supervision::{Fault as Drill, NodeState};
@@ -132,6 +132,24 @@ impl Store for Slow {
 
     fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>> {
         self.inner.outbox_row(id)
+    }
+
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>> {
+        self.inner.held_sends(account, before, limit)
+    }
+
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &ChatId,
+        credentials: &Fingerprint,
+    ) -> BoxFuture<'static, Result<ReplyWindow, StoreError>> {
+        self.inner.reply_window(account, chat, credentials)
     }
 
     fn identity(

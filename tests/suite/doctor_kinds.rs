@@ -12,15 +12,17 @@ use bytes::Bytes;
 use moorline_channel::Factory;
 use moorline_config::{Config, DirectPolicy, GroupPolicy};
 use moorline_core::{
-    Chat, ChatId, ChatKind, ConversationId, DedupeKey, Epoch, EventId, IdempotencyKey, MessageId, Outbound,
-    Route, UserId,
+    Chat, ChatId, ChatKind, ConversationId, DedupeKey, Epoch, EventId, Generation, IdempotencyKey, InboxId,
+    MessageId, Outbound, OutboxId, Route, UserId,
 };
 use moorline_feishu::Feishu;
 use moorline_runtime::{AddJob, ConfigFile, Disk, Exposed, FindingKind, JobKind, MissedPolicy};
 use moorline_simulator::Simulator;
 use moorline_simulator::feishu::{Answer, Cut, Fault, NewApp, Times};
 use moorline_simulator::server::Server;
-use moorline_store::{Fault as StoreFault, Lease, NewMessage, NewReply, Op, SqliteStore, Store, Tx, Verdict};
+use moorline_store::{
+    Claim, Fault as StoreFault, Lease, NewMessage, NewReply, Op, SendResult, SqliteStore, Store, Tx, Verdict,
+};
 use moorline_supervision::Fault as Drill;
 use moorline_tests::model::{AGENT, Behaviour};
 use moorline_tests::outside::ALERTS;
@@ -228,6 +230,7 @@ async fn forgotten() -> Kinds {
         text: "hello".to_owned(),
         context: String::new(),
         written_at: None,
+        reply_token: None,
         raw: Bytes::new(),
         verdict: Verdict::Allow,
     };
@@ -242,7 +245,16 @@ async fn forgotten() -> Kinds {
     sleep(MINUTE).await;
     assert_eq!(kinds(&world).await, Kinds::new(), "a minute is nothing");
     sleep(2 * MINUTE).await;
-    kinds(&world).await
+    let found = kinds(&world).await;
+    // And one that its platform takes only when its user has written.
+    let (outbox, claim) = (OutboxId::new(1), Claim { epoch: Epoch::new(1), generation: Generation::FIRST });
+    let result = SendResult::Held { heard: InboxId::new(i64::MAX), error: "the window is closed".to_owned() };
+    let ops =
+        [Op::ClaimSend { outbox, claim, possibly_repeated: false }, Op::SettleSend { outbox, claim, result }];
+    world.store.commit(Tx::under(&lease, world.handle.now(), ops)).await.unwrap();
+    let held = kinds(&world).await;
+    assert_eq!(&held - &found, Kinds::from([FindingKind::RepliesHeld]));
+    &found | &held
 }
 
 async fn the_store() -> Kinds {

@@ -32,6 +32,7 @@ mod refused_json;
 mod regression;
 mod reload;
 mod reload_file;
+mod replies;
 mod restart;
 mod retention;
 mod scenarios;

@@ -392,6 +392,7 @@ pub enum OutboxState {
     Ready,
     Sending,
     Unknown,
+    Held,
     Sent,
     Dead,
     Discarded,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
+use moorline_core::{AccountId, ChatId, ConversationId, Fingerprint, InboxId, OutboxId, Timestamp};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, OutboxRow, Outcome, SqliteStore, Store, StoreError,
-    StoredIdentity, TurnRow, Tx, Waiting, Work,
+    Counts, Entry, Health, InboxRow, Listing, OutboxRow, Outcome, ReplyWindow, SqliteStore, Store,
+    StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
@@ -270,6 +270,24 @@ impl Store for Moody {
 
     fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>> {
         self.read(self.inner.outbox_row(id))
+    }
+
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>> {
+        self.read(self.inner.held_sends(account, before, limit))
+    }
+
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &ChatId,
+        credentials: &Fingerprint,
+    ) -> BoxFuture<'static, Result<ReplyWindow, StoreError>> {
+        self.read(self.inner.reply_window(account, chat, credentials))
     }
 
     fn identity(

@@ -30,6 +30,7 @@ fn message(n: usize) -> NewMessage {
         text: format!("message {n} {}", "and so on ".repeat(n % 30)),
         context: "{}".to_owned(),
         written_at: None,
+        reply_token: None,
         raw: b"raw".to_vec().into(),
         verdict: Verdict::Allow,
     }

@@ -501,6 +501,8 @@ fn ours() -> OutboxRow {
         doubted: false,
         ended_at: None,
         retried_at: None,
+        held_at: None,
+        released_at: None,
     }
 }
 

@@ -6,6 +6,7 @@ mod inbox;
 mod operator;
 mod outbox;
 mod prune;
+mod replies;
 mod requests;
 mod session;
 mod turn;
@@ -146,7 +147,7 @@ impl Scope<'_> {
             | Op::ForgetAnswers { .. } => {
                 Err(Stop::Refused("this operation belongs to no account".to_owned()))
             }
-            Op::Receive { message } => self.receive(message),
+            Op::Receive { message } => self.hear(message),
             Op::SetCursor { kind, value } => self.set_cursor(kind, value),
             Op::Judge { inbox, verdict } => self.judge(*inbox, *verdict),
             Op::StartTurn { conversation, inputs, claim } => self.start_turn(conversation, inputs, *claim),
@@ -165,6 +166,7 @@ impl Scope<'_> {
             }
             Op::SettleSend { outbox, claim, result } => self.settle_send(*outbox, *claim, result),
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
+            Op::ExpireHeld { outbox, before, error } => self.expire_held(*outbox, *before, error),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),
             Op::RetrySend { outbox } => self.retry_send(*outbox),
             Op::DiscardSend { outbox } => self.discard_send(*outbox),
@@ -214,6 +216,7 @@ enum Kind {
     Pending,
     Duplicates,
     Outbox,
+    OutboxHeld,
     Dead,
     Discarded,
 }
@@ -228,6 +231,7 @@ impl Kind {
             Self::Pending => ("pending", ""),
             Self::Duplicates => ("duplicates", ""),
             Self::Outbox => ("outbox", ""),
+            Self::OutboxHeld => ("outbox_held", ""),
             Self::Dead => ("dead", ""),
             Self::Discarded => ("discarded", ""),
         }

@@ -54,6 +54,7 @@ fn act() -> impl Strategy<Value = Act> {
         5 => (back(), by(), prop::sample::select(script::results().to_vec()))
             .prop_map(|(back, claim, result)| Act::SettleSend { back, claim, result }),
         1 => (1_u8..=2).prop_map(|generation| Act::InterruptSends { generation }),
+        2 => (back(), 0_u8..6).prop_map(|(back, age)| Act::ExpireHeld { back, age }),
         2 => back().prop_map(|back| Act::RetrySend { back }),
         1 => back().prop_map(|back| Act::DiscardSend { back }),
         1 => conversation().prop_map(|conversation| Act::ReopenTurns { conversation }),
@@ -265,6 +266,8 @@ fn the_scripts_reach_every_outcome() {
         "SettleSend applied",
         "SettleSend fenced",
         "InterruptSends applied",
+        "ExpireHeld applied",
+        "ExpireHeld conflict",
         "RetrySend applied",
         "RetrySend conflict",
         "DiscardSend applied",

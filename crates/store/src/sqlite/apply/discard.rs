@@ -20,7 +20,9 @@ impl Scope<'_> {
         self.discard(sql::DISCARD_PENDING, left)?;
         self.discard(sql::DISCARD_SETTLED, left)?;
         left -= self.discard(sql::DISCARD_INBOX, left)?;
-        for rest in [sql::DISCARD_SESSIONS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES] {
+        for rest in
+            [sql::DISCARD_SESSIONS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES, sql::DISCARD_REPLY_TOKENS]
+        {
             left -= self.discard(rest, left)?;
         }
         if left == 0 {
@@ -48,6 +50,10 @@ impl Scope<'_> {
                 "sent" => {}
                 "dead" => self.count(Kind::Dead, -count),
                 "discarded" => self.count(Kind::Discarded, -count),
+                "held" => {
+                    self.count(Kind::Outbox, -count);
+                    self.count(Kind::OutboxHeld, -count);
+                }
                 _ => self.count(Kind::Outbox, -count),
             }
         }

@@ -37,6 +37,8 @@ pub(super) fn prune(
     budget.spend(rows(boots));
     let runs = conn.run(sql::PRUNE_RUNS, [before, budget.left, i64::from(KEPT_RUNS) - 1])?;
     budget.spend(rows(runs));
+    let tokens = conn.run(sql::PRUNE_REPLY_TOKENS, [before, budget.left])?;
+    budget.spend(rows(tokens));
     let pruned = i64::from(limit) - budget.left;
     give_back(conn)?;
     Ok(Outcome::Applied(pruned))
