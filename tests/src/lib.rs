@@ -10,6 +10,7 @@ pub mod lagging;
 pub mod logs;
 pub mod model;
 pub mod outside;
+pub mod phones;
 pub mod process;
 pub mod scripted;
 pub mod sim;

@@ -23,7 +23,7 @@ use moorline_core::{
     FailureClass, Fingerprint, Identity, Inbound, MessageId, Monotonic, OutboxId, Receipt, Route, Schema,
     Secret, Sender as Author, SenderKind, TextLimit, TextUnit, UserId,
 };
-use moorline_runtime::{Handle, Options, OwnAgents, Runtime};
+use moorline_runtime::{Handle, MemoryLogins, Options, OwnAgents, Runtime};
 use moorline_simulator::Simulator;
 use moorline_store::{Listing, OutboxFilter, OutboxRow, OutboxState, Page, SqliteStore, Store};
 use parking_lot::Mutex;
@@ -513,6 +513,7 @@ async fn run(
     let options = Options {
         config: config.clone(),
         plans: BTreeMap::from([(Scripted::id(), plan)]),
+        logins: Rc::new(MemoryLogins::default()),
         agents: OwnAgents::default(),
         store: Arc::clone(store) as Arc<dyn Store>,
         network,

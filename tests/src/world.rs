@@ -15,7 +15,8 @@ use moorline_core::{
 };
 use moorline_feishu::Feishu;
 use moorline_runtime::{
-    AccountStatus, Applied, ConfigFile, Handle, Options, OwnAgents, ReloadError, Runtime, StartError,
+    AccountStatus, Applied, ConfigFile, Handle, Logins as _, MemoryLogins, Options, OwnAgents, ReloadError,
+    Runtime, Saved, StartError,
 };
 use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
 use moorline_simulator::weixin::{self, Bot, NewBot};
@@ -164,6 +165,8 @@ pub struct World {
     pub wechat: weixin::Simulator,
     /// The bots of its accounts, in their order. They are logged in.
     pub bots: Vec<Bot>,
+    /// The logins as they are kept.
+    pub logins: MemoryLogins,
     /// What an operator would see.
     pub handle: Handle,
     /// The store, which outlives the runtime.
@@ -206,12 +209,16 @@ impl World {
         let wechat = weixin::Simulator::new(setup.seed);
         wechat.set_rules(|rules| rules.base_url = Some(WECHAT.to_owned()));
         let bots: Vec<Bot> = (0..setup.weixin).map(|_| wechat.add_bot(NewBot::default())).collect();
+        let logins = MemoryLogins::default();
+        for (n, bot) in bots.iter().enumerate() {
+            logins.save(&weixin_id(n), login_of(bot)).await.unwrap();
+        }
         let config = configuration(&setup, &apps);
         let store = parts.store.unwrap_or_else(|| Arc::new(SqliteStore::inline(None).unwrap()));
         let lag = Arc::new(Lagging::new(Arc::clone(&store)));
         let front = parts.front.unwrap_or_else(|| Arc::clone(&lag) as Arc<dyn Store>);
         let (clock, agents) = (VirtualClock::start(), parts.agents);
-        let platforms = Platforms { feishu: &simulator, wechat: &wechat, bots: &bots };
+        let platforms = Platforms { feishu: &simulator, wechat: &wechat, logins: &logins };
         let options = options(&setup, &config, platforms, &front, &clock, &agents, 1);
         let runtime = Runtime::start(Options { config_file: parts.file, ..options }).await.unwrap();
         let handle = runtime.handle();
@@ -221,6 +228,7 @@ impl World {
             apps,
             wechat,
             bots,
+            logins,
             handle,
             store,
             lag,
@@ -292,7 +300,7 @@ impl World {
     ) -> impl Future<Output = Result<Applied, ReloadError>> + use<> {
         self.config = config.clone();
         let handle = self.handle.clone();
-        let plans = plans(&self.setup, &config, &self.bots);
+        let plans = plans(&self.setup, &config);
         async move { handle.apply(config, plans).await }
     }
 
@@ -329,19 +337,18 @@ impl World {
         }
     }
 
-    /// Both platforms, and who is logged in where.
+    /// Both platforms, and who is logged in on the second.
     fn platforms(&self) -> Platforms<'_> {
-        Platforms { feishu: &self.simulator, wechat: &self.wechat, bots: &self.bots }
+        Platforms { feishu: &self.simulator, wechat: &self.wechat, logins: &self.logins }
     }
 
     /// The id of an account; those of the second channel come after those of the first.
     #[must_use]
     pub fn id(&self, n: usize) -> AccountId {
-        let id = match n.checked_sub(self.apps.len()) {
-            None => format!("feishu:a{n}"),
-            Some(n) => format!("weixin:w{n}"),
-        };
-        id.parse().unwrap()
+        match n.checked_sub(self.apps.len()) {
+            None => format!("feishu:a{n}").parse().unwrap(),
+            Some(n) => weixin_id(n),
+        }
     }
 
     /// The app of an account.
@@ -485,7 +492,11 @@ const WECHAT: &str = "http://wechat.test";
 struct Platforms<'a> {
     feishu: &'a Simulator,
     wechat: &'a weixin::Simulator,
-    bots: &'a [Bot],
+    logins: &'a MemoryLogins,
+}
+
+fn weixin_id(n: usize) -> AccountId {
+    format!("weixin:w{n}").parse().unwrap()
 }
 
 fn configuration(setup: &Setup, apps: &[App]) -> Config {
@@ -519,25 +530,28 @@ fn new_app(simulator: &Simulator, n: usize) -> App {
 }
 
 /// The plan of each account.
-fn plans(setup: &Setup, config: &Config, bots: &[Bot]) -> BTreeMap<AccountId, Arc<dyn Plan>> {
+fn plans(setup: &Setup, config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
+    let factories: [&dyn Factory; 2] = [&Feishu, &Weixin];
     let plan = |account: &Account| {
-        let Some(n) = account.id.to_string().strip_prefix("weixin:w").map(str::to_owned) else {
-            return (account.id.clone(), setup.disguise.over(Feishu.parse(&account.settings).unwrap()));
-        };
-        let plan = Weixin.parse(&account.settings).unwrap();
-        let login = login_of(&bots[n.parse::<usize>().unwrap()]);
-        (account.id.clone(), plan.logged_in(&login).unwrap().unwrap())
+        let factory =
+            factories.iter().find(|factory| factory.schema().channel == account.id.channel().as_str());
+        let plan = factory.unwrap().parse(&account.settings).unwrap();
+        (account.id.clone(), setup.disguise.over(plan))
     };
     config.accounts.iter().map(plan).collect()
 }
 
 /// What a login as this bot would have saved.
 #[must_use]
-pub fn login_of(bot: &Bot) -> SavedLogin {
+pub fn login_of(bot: &Bot) -> Saved {
     let login = serde_json::json!({
         "token": bot.token, "base_url": bot.base_url, "bot_id": bot.bot_id, "user_id": bot.user_id,
     });
-    SavedLogin(Secret::new(login.to_string()))
+    Saved {
+        login: SavedLogin(Secret::new(login.to_string())),
+        person: Some(bot.user_id.clone()),
+        saved_at: Timestamp::from_millis(EPOCH_MS),
+    }
 }
 
 fn options(
@@ -550,7 +564,7 @@ fn options(
     boots: u32,
 ) -> Options {
     let seed = setup.seed;
-    let mut network = if platforms.bots.is_empty() {
+    let mut network = if setup.weixin == 0 {
         moorline_simulator::memory::network(platforms.feishu)
     } else {
         let routes = Router::new().route("platform.test", platforms.feishu);
@@ -561,9 +575,10 @@ fn options(
     network.http = setup.outside.beside(network.http, Rc::new(move || truth.truth()));
     Options {
         config: config.clone(),
-        plans: plans(setup, config, platforms.bots),
+        plans: plans(setup, config),
         agents: agents.clone(),
         store: Arc::clone(store),
+        logins: Rc::new(platforms.logins.clone()),
         network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{seed}-{boots}")),

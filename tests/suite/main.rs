@@ -22,6 +22,7 @@ mod failure_modes;
 mod faults;
 mod found;
 mod gaps;
+mod login;
 mod long;
 mod metrics;
 mod operator;

@@ -347,7 +347,7 @@ fn poll_write(
     socket.as_mut().poll_flush(cx)
 }
 
-async fn sleep_until(due: Option<Monotonic>, clock: &dyn Clock) {
+pub(crate) async fn sleep_until(due: Option<Monotonic>, clock: &dyn Clock) {
     match due {
         Some(due) => tokio::time::sleep(due - clock.now()).await,
         None => std::future::pending().await,
