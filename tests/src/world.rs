@@ -531,12 +531,13 @@ fn new_app(simulator: &Simulator, n: usize) -> App {
 
 /// The plan of each account.
 fn plans(setup: &Setup, config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
-    let factories: [&dyn Factory; 2] = [&Feishu, &Weixin];
     let plan = |account: &Account| {
-        let factory =
-            factories.iter().find(|factory| factory.schema().channel == account.id.channel().as_str());
-        let plan = factory.unwrap().parse(&account.settings).unwrap();
-        (account.id.clone(), setup.disguise.over(plan))
+        let plan = if account.id.channel().as_str() == Weixin.schema().channel {
+            Weixin.parse(&account.settings).unwrap()
+        } else {
+            setup.disguise.over(Feishu.parse(&account.settings).unwrap())
+        };
+        (account.id.clone(), plan)
     };
     config.accounts.iter().map(plan).collect()
 }
