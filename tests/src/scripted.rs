@@ -160,7 +160,9 @@ impl Platform {
     /// How many calls were made between two moments since `origin`, in seconds.
     pub fn calls_between(&self, origin: Instant, from: u64, to: u64) -> usize {
         let span = Duration::from_secs(from)..Duration::from_secs(to);
-        self.get(|state| state.calls.iter().filter(|call| span.contains(&(call.at - origin))).count())
+        let within =
+            |at: Instant| at.checked_duration_since(origin).is_some_and(|since| span.contains(&since));
+        self.get(|state| state.calls.iter().filter(|call| within(call.at)).count())
     }
 }
 

@@ -256,7 +256,8 @@ pub enum Op {
         /// for good, as one that a user may see twice (design §6).
         possibly_repeated: bool,
     },
-    /// Records what became of a send. `Fenced` when `claim` does not hold the row.
+    /// Records what became of a send. `Fenced` when `claim` does not hold the row. `Applied` carries 1 when what should
+    /// have been held is due at once, else 0.
     SettleSend {
         /// The row.
         outbox: OutboxId,

@@ -502,7 +502,7 @@ impl State {
                 message.settled_at = Some(at);
             }
         }
-        Ok(Outcome::Applied(0))
+        Ok(Outcome::Applied(i64::from(news)))
     }
 
     fn interrupt_sends(&mut self, lease: &Lease, generation: Generation) -> Outcome {

@@ -163,7 +163,7 @@ async fn what_the_user_wrote_during_the_attempt_is_not_missed_f060() {
             (receive(3, 0, Verdict::Allow), Applied(3)),
             (send(1), Applied(0)),
             (receive(4, 0, Verdict::Allow), Applied(4)),
-            (held_unless_news(1, 3), Applied(0)),
+            (held_unless_news(1, 3), Applied(1)),
         ];
         story(store, name, 6, lines).await;
         let again = row(store, 1).await;

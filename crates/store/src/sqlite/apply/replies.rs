@@ -34,7 +34,7 @@ impl Scope<'_> {
     }
 
     /// What the user wrote while the attempt was under way let nothing go: the row was not held yet.
-    pub(super) fn hold(&mut self, outbox: OutboxId, heard: InboxId, error: &str) -> Step<()> {
+    pub(super) fn hold(&mut self, outbox: OutboxId, heard: InboxId, error: &str) -> Step {
         let since = params![self.lease.account, heard.get(), outbox.get()];
         let news = self.conn.find(sql::HEARD_SINCE, since, |_| Ok(()))?.is_some();
         let row = params![outbox.get(), self.at.as_millis(), error];
@@ -44,7 +44,7 @@ impl Scope<'_> {
             self.conn.run(sql::OUTBOX_HOLD, row)?;
             self.count(Kind::OutboxHeld, 1);
         }
-        Ok(())
+        Ok(Outcome::Applied(i64::from(news)))
     }
 
     pub(super) fn expire_held(&mut self, outbox: OutboxId, before: Timestamp, error: &str) -> Step {
