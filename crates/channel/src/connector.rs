@@ -7,6 +7,15 @@ use moorline_core::{DedupeKey, EventId, Failure, Inbound, Monotonic};
 
 use crate::network::{HandshakeError, HttpRequest, HttpResponse, Message, NetworkError, WebSocketRequest};
 
+/// What a connection begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// What was stored last under the plan's [`cursor`](crate::Plan::cursor); `None` when nothing was.
+    pub cursor: Option<String>,
+    /// Where the machine's randomness comes from.
+    pub seed: u64,
+}
+
 /// One life of a connection, from the first call to its end. A new attempt is a new machine: nothing of a lost
 /// connection leaks into the next.
 pub trait Connector {
@@ -75,6 +84,8 @@ pub enum Effect {
         /// The call.
         request: HttpRequest,
     },
+    /// Give up a call: its connection is closed, and no [`Event::Response`] comes of it.
+    Cancel(RequestId),
     /// Open the WebSocket. At most one in a machine's life.
     Open(WebSocketRequest),
     /// Send a message on it.
@@ -88,7 +99,8 @@ pub enum Effect {
 /// What the runtime is told.
 #[derive(Debug)]
 pub enum Output {
-    /// The transport is open. `connection` names it for the logs and is no credential.
+    /// The transport is open: a connection stands, or the platform answers polls. `connection` names it for the logs and
+    /// is no credential.
     Open {
         /// The platform's name for the connection.
         connection: String,
@@ -102,9 +114,18 @@ pub enum Output {
         ack: AckId,
         /// What was received, in order.
         deliveries: Vec<Delivery>,
-        /// The cursor to store in the same commit (F-029).
-        cursor: Option<Cursor>,
+        /// What to store as the plan's [`cursor`](crate::Plan::cursor) in the same commit (F-029).
+        cursor: Option<String>,
     },
+    /// The platform may have handed out messages that never arrived, some time after the last [`Output::Alive`], and may
+    /// not hand them out again: to be recorded as a gap (F-040).
+    Gap {
+        /// What happened to them.
+        why: String,
+    },
+    /// The connection looks well and may be deaf all the same, for this reason; `None` when that is over. `doctor` tells
+    /// of it when it lasts.
+    Suspect(Option<String>),
     /// An event arrived that is no message; it was acknowledged and needs nothing.
     Notice {
         /// The platform's name for the kind of event.
@@ -133,13 +154,4 @@ pub enum Delivery {
         /// What is wrong with them.
         why: String,
     },
-}
-
-/// Where a platform is to go on when it is asked next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cursor {
-    /// Which cursor.
-    pub kind: &'static str,
-    /// Its value.
-    pub value: String,
 }

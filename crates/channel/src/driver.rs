@@ -3,20 +3,18 @@
 //! It owns no policy beyond the one rule that holds for every channel: an open connection that shows no sign of
 //! life for longer than the machine's patience is over. When to try again is the runtime's business.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::FuturesUnordered;
 use moorline_core::{Clock, Failure, Monotonic};
 use tokio::sync::mpsc;
 
-use crate::connector::{AckId, Connector, Effect, Event, Output};
-use crate::network::{BoxSocket, HandshakeError, Message, Network, NetworkError};
+use crate::connector::{AckId, Connector, Effect, Event, Output, RequestId};
+use crate::network::{BoxSocket, HandshakeError, HttpResponse, Message, Network, NetworkError};
 
 /// Messages waiting to be written. A peer that sends but does not read would otherwise make us hold its acks
 /// without bound (G12).
@@ -78,10 +76,11 @@ pub async fn drive(
         outputs,
         link: Link::Idle,
         outgoing: VecDeque::new(),
-        calls: FuturesUnordered::new(),
+        calls: BTreeMap::new(),
         alive_at: None,
         probe_due: None,
         stop_due: None,
+        listening: true,
         streak: 0,
         ended: None,
     };
@@ -90,11 +89,16 @@ pub async fn drive(
         let occurrence = driver.next(&mut commands).await;
         match occurrence {
             Occurrence::Event(event) => driver.feed(event).await,
-            Occurrence::Command(Command::Verdict { ack, stored }) => {
+            // On the way to its end too: what is in hand is stored until the last moment.
+            Occurrence::Command(Some(Command::Verdict { ack, stored })) => {
                 driver.feed(Event::Verdict { ack, stored }).await;
             }
-            Occurrence::Command(Command::Probe) => driver.probe().await,
-            Occurrence::Command(Command::Stop) => driver.stop().await,
+            Occurrence::Command(Some(Command::Probe)) => driver.probe().await,
+            Occurrence::Command(Some(Command::Stop)) => driver.stop().await,
+            Occurrence::Command(None) => {
+                driver.listening = false;
+                driver.stop().await;
+            }
             Occurrence::Deadline => driver.deadline().await,
         }
     }
@@ -104,10 +108,14 @@ pub async fn drive(
     driver.ended.unwrap_or(Ended::Stopped)
 }
 
+/// The calls under way. They are few, so each wake-up looks at all of them; one that is given up is gone at once.
+type Calls = BTreeMap<RequestId, LocalBoxFuture<'static, Result<HttpResponse, NetworkError>>>;
+
 /// What woke the driver.
 enum Occurrence {
     Event(Event),
-    Command(Command),
+    /// `None` when nobody is there any more who could give one.
+    Command(Option<Command>),
     Deadline,
 }
 
@@ -126,13 +134,15 @@ struct Driver {
     outputs: mpsc::Sender<Box<Output>>,
     link: Link,
     outgoing: VecDeque<Message>,
-    calls: FuturesUnordered<LocalBoxFuture<'static, Event>>,
+    calls: Calls,
     /// The last sign of life; set when the socket opens, so that a peer that never says a word is found out too.
     alive_at: Option<Monotonic>,
     /// When a sign of life that was asked for is overdue.
     probe_due: Option<Monotonic>,
     /// When an orderly end is overdue.
     stop_due: Option<Monotonic>,
+    /// Whether somebody is there to give commands.
+    listening: bool,
     /// Messages read since the others last had turns of their own, and then those turns.
     streak: u32,
     ended: Option<Ended>,
@@ -144,7 +154,7 @@ impl Driver {
     async fn next(&mut self, commands: &mut mpsc::Receiver<Command>) -> Occurrence {
         let due = self.next_deadline();
         let clock = Arc::clone(&self.clock);
-        let stopping = self.stop_due.is_some();
+        let listening = self.listening;
         let (link, outgoing, calls) = (&mut self.link, &mut self.outgoing, &mut self.calls);
         let streak = &mut self.streak;
         if *streak >= READ_STREAK {
@@ -152,8 +162,8 @@ impl Driver {
             return tokio::select! {
                 biased;
                 () = sleep_until(due, &*clock) => Occurrence::Deadline,
-                Some(event) = calls.next() => Occurrence::Event(event),
-                command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
+                event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
+                command = commands.recv(), if listening => Occurrence::Command(command),
                 event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
                     *streak = 1;
                     Occurrence::Event(event)
@@ -166,8 +176,8 @@ impl Driver {
                 *streak += 1;
                 Occurrence::Event(event)
             }
-            Some(event) = calls.next() => Occurrence::Event(event),
-            command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
+            event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
+            command = commands.recv(), if listening => Occurrence::Command(command),
             () = sleep_until(due, &*clock) => {
                 *streak = 0;
                 Occurrence::Deadline
@@ -209,13 +219,16 @@ impl Driver {
     }
 
     async fn probe(&mut self) {
-        if matches!(self.link, Link::Open(_)) && self.probe_due.is_none() {
+        if self.alive_at.is_some() && self.probe_due.is_none() && self.stop_due.is_none() {
             self.probe_due = Some(self.clock.now() + PROBE_DEADLINE);
             self.feed(Event::Probe).await;
         }
     }
 
     async fn stop(&mut self) {
+        if self.stop_due.is_some() {
+            return;
+        }
         self.stop_due = Some(self.clock.now() + GOODBYE_DEADLINE);
         self.feed(Event::Stop).await;
     }
@@ -229,9 +242,9 @@ impl Driver {
         for effect in self.connector.step(event, self.clock.now()) {
             match effect {
                 Effect::Request { id, request } => {
-                    let call = self.network.http.call(request);
-                    self.calls.push(Box::pin(async move { Event::Response { id, result: call.await } }));
+                    drop(self.calls.insert(id, self.network.http.call(request)))
                 }
+                Effect::Cancel(id) => drop(self.calls.remove(&id)),
                 Effect::Open(request) => self.link = Link::Opening(self.network.websocket.open(request)),
                 Effect::Send(message) if self.outgoing.len() < OUTGOING_LIMIT => {
                     self.outgoing.push_back(message)
@@ -271,6 +284,21 @@ impl Driver {
         });
         // Whether the peer heard the goodbye changes nothing: the socket is dropped either way.
         drop(tokio::time::timeout(GOODBYE_DEADLINE, flushed).await);
+    }
+}
+
+/// Ready when a call is over.
+fn poll_calls(calls: &mut Calls, cx: &mut Context<'_>) -> Poll<Event> {
+    let over = calls.iter_mut().find_map(|(id, call)| match call.as_mut().poll(cx) {
+        Poll::Ready(result) => Some((*id, result)),
+        Poll::Pending => None,
+    });
+    match over {
+        Some((id, result)) => {
+            calls.remove(&id);
+            Poll::Ready(Event::Response { id, result })
+        }
+        None => Poll::Pending,
     }
 }
 

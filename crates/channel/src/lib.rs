@@ -8,17 +8,19 @@
 
 mod connector;
 mod driver;
+mod login;
 mod network;
 mod plan;
 
-pub use connector::{AckId, Connector, Cursor, Delivery, Effect, Event, Output, RequestId};
+pub use connector::{AckId, Connector, Delivery, Effect, Event, Output, RequestId, Start};
 pub use driver::{Command, Ended, drive};
+pub use login::{LoggedIn, Login, LoginEffect, LoginEvent, LoginStep, SavedLogin};
 pub use moorline_core as core;
 pub use network::{
     BoxSocket, Close, HandshakeError, Http, HttpRequest, HttpResponse, Message, Network, NetworkError,
     NetworkErrorKind, Socket, WebSocket, WebSocketRequest,
 };
 pub use plan::{
-    AccessToken, Capabilities, Credentials, Editor, Factory, IdentityProbe, Plan, Redelivery, Resources,
-    Sender, Typing, TypingMark,
+    AccessToken, Answering, Capabilities, Credentials, Editor, Factory, IdentityProbe, Outgoing, Plan,
+    Redelivery, Resources, Sender, Typing, TypingMark,
 };

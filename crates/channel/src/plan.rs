@@ -7,11 +7,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use moorline_core::{
-    AccountSettings, Attachment, Failure, Finding, Fingerprint, IdempotencyKey, Identity, MessageId,
+    AccountSettings, Attachment, ChatId, Failure, Finding, Fingerprint, IdempotencyKey, Identity, MessageId,
     Outbound, Receipt, Schema, Secret, TextLimit,
 };
 
-use crate::connector::Connector;
+use crate::connector::{Connector, Start};
+use crate::login::{Login, SavedLogin};
 use crate::network::Http;
 
 /// A channel.
@@ -38,7 +39,30 @@ pub trait Plan: Send + Sync {
     fn capabilities(&self) -> &'static Capabilities;
 
     /// A machine for one connection.
-    fn connector(&self) -> Box<dyn Connector>;
+    fn connector(&self, start: Start) -> Box<dyn Connector>;
+
+    /// The name under which this account's place in the platform's queue is stored: another one for other credentials, if
+    /// the place means nothing to them. `None` for platforms without one.
+    fn cursor(&self) -> Option<String> {
+        None
+    }
+
+    /// How a person logs the account in; `None` for channels whose configuration has all it takes. `held` are the logins
+    /// that this installation has for the channel, the newest first.
+    fn login(&self, held: &[SavedLogin], seed: u64) -> Option<Box<dyn Login>> {
+        let (_, _) = (held, seed);
+        None
+    }
+
+    /// The same account as this login left it; `None` for channels without logins. The plan of an account that needs a
+    /// login and has none says [`FailureClass::NeedsLogin`](moorline_core::FailureClass::NeedsLogin) to everything.
+    ///
+    /// # Errors
+    /// When the saved login cannot be read.
+    fn logged_in(&self, login: &SavedLogin) -> Option<Result<Arc<dyn Plan>, Failure>> {
+        let _ = login;
+        None
+    }
 
     /// Where access tokens come from; `None` when calls need none.
     fn credentials(&self) -> Option<Rc<dyn Credentials>>;
@@ -93,30 +117,58 @@ pub trait IdentityProbe {
     ) -> LocalBoxFuture<'static, Result<Identity, Failure>>;
 }
 
+/// One message on its way to the platform.
+#[derive(Debug, Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// The message.
+    pub outbound: &'a Outbound,
+    /// The same in every attempt of the same message, however many there are.
+    pub key: &'a IdempotencyKey,
+    /// The chat's newest reply token at this moment (F-060).
+    pub reply_token: Option<&'a Secret>,
+}
+
 /// Sends messages.
 pub trait Sender {
-    /// One attempt to send `outbound`. The same key may be used for any number of attempts of the same message.
-    /// `Ok` only with the platform's own confirmation (F-059); a failure says whether the message may be out
-    /// nevertheless. [`FailureClass::SessionExpired`](moorline_core::FailureClass::SessionExpired) as for
-    /// [`IdentityProbe::probe`].
+    /// One attempt to send a message. `Ok` only with the platform's own confirmation (F-059); a failure says whether the
+    /// message may be out nevertheless. [`FailureClass::SessionExpired`](moorline_core::FailureClass::SessionExpired) as
+    /// for [`IdentityProbe::probe`]; [`FailureClass::AwaitsUser`](moorline_core::FailureClass::AwaitsUser) holds the
+    /// message until the chat's user writes again.
     fn send(
         &self,
         http: Rc<dyn Http>,
         token: Option<Secret>,
-        outbound: &Outbound,
-        key: &IdempotencyKey,
+        outgoing: Outgoing<'_>,
     ) -> LocalBoxFuture<'static, Result<Receipt, Failure>>;
+}
+
+/// What is being answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Answering<'a> {
+    /// The chat.
+    pub chat: &'a ChatId,
+    /// The message.
+    pub message: &'a MessageId,
+    /// The chat's newest reply token.
+    pub reply_token: Option<&'a Secret>,
 }
 
 /// Shows a user that an answer is on its way. Best effort: no failure of it ever delays or stops an answer (F-048).
 pub trait Typing {
-    /// Begins to show it beside the message that is being answered. The mark is what [`Typing::stop`] needs, and is kept
-    /// so that the next process can remove what this one left; `None` when it fades by itself.
+    /// How long the sign lasts until it has to be shown again; `None` when it stays until it is taken down.
+    fn lasts(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Shows it, for the first time or again; `shown` is the mark of the time before. The mark is what [`Typing::stop`]
+    /// needs. That of a sign that stays is stored, so that the next process can take down what this one left. `None` when
+    /// there is nothing to take down.
     fn start(
         &self,
         http: Rc<dyn Http>,
         token: Option<Secret>,
-        message: &MessageId,
+        answering: Answering<'_>,
+        shown: Option<&TypingMark>,
     ) -> LocalBoxFuture<'static, Result<Option<TypingMark>, Failure>>;
 
     /// Ends it. Ending what is gone already is a success.
@@ -128,7 +180,8 @@ pub trait Typing {
     ) -> LocalBoxFuture<'static, Result<(), Failure>>;
 }
 
-/// What a channel needs to end a sign of typing; text of its own making, without secrets.
+/// What a channel needs to show a sign of typing again, or to end it; text of its own making. Without secrets if the sign
+/// stays, because then it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TypingMark(pub String);
 
@@ -139,8 +192,7 @@ pub trait Editor {
         &self,
         http: Rc<dyn Http>,
         token: Option<Secret>,
-        outbound: &Outbound,
-        key: &IdempotencyKey,
+        outgoing: Outgoing<'_>,
     ) -> LocalBoxFuture<'static, Result<Receipt, Failure>>;
 
     /// Replaces the text of a message that [`Editor::send_editable`] sent.
@@ -179,6 +231,9 @@ pub struct Capabilities {
     pub text_limit: TextLimit,
     /// The most messages a second into one chat.
     pub chat_rate: u32,
+    /// Whether the platform takes messages for a chat only for a while after its user wrote: then what it does not take
+    /// waits for the user's next message (F-060).
+    pub reply_window: bool,
 }
 
 /// What happens to what we do not acknowledge.
@@ -186,8 +241,10 @@ pub struct Capabilities {
 pub enum Redelivery {
     /// It is gone.
     None,
-    /// It comes again until it is acknowledged, or the platform's patience ends.
-    UntilAcked,
-    /// It comes again until the cursor has passed it.
-    ByCursor,
+    /// It comes again until it is acknowledged, or this long has passed since the first attempt.
+    UntilAcked(Duration),
+    /// It comes again until the cursor has passed it, or this long has passed.
+    ByCursor(Duration),
+    /// It may come again until the cursor has passed it, and may not: nothing is promised.
+    Perhaps,
 }

@@ -90,7 +90,8 @@ impl RetryPolicy {
             FailureClass::Transient
             | FailureClass::Throttled
             | FailureClass::Protocol
-            | FailureClass::Rejected => self.transient.delay(attempt, unit),
+            | FailureClass::Rejected
+            | FailureClass::AwaitsUser => self.transient.delay(attempt, unit),
         };
         own.max(failure.retry_after.unwrap_or(Duration::ZERO).min(LONGEST_RETRY_AFTER))
     }

@@ -29,11 +29,13 @@ pub enum FailureClass {
     Protocol,
     /// This one message will never be taken.
     Rejected,
+    /// The platform takes nothing more for this chat until its user writes again (F-060).
+    AwaitsUser,
 }
 
 impl FailureClass {
     /// All classes, for tables and documentation.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Transient,
         Self::Throttled,
         Self::SessionExpired,
@@ -43,6 +45,7 @@ impl FailureClass {
         Self::NeedsLogin,
         Self::Protocol,
         Self::Rejected,
+        Self::AwaitsUser,
     ];
 
     /// The name users see.
@@ -57,6 +60,7 @@ impl FailureClass {
             Self::NeedsLogin => "needs_login",
             Self::Protocol => "protocol",
             Self::Rejected => "rejected",
+            Self::AwaitsUser => "awaits_user",
         }
     }
 }

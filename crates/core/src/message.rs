@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::ids::{ChatId, ConversationId, DedupeKey, EventId, MessageId, UserId};
+use crate::secret::Secret;
 
 /// For at least this long after it was last seen, a delivery is recognised as a repeated one (G2). The longest known
 /// ladder of redeliveries ends after seven hours (F-032).
@@ -38,6 +39,9 @@ pub struct Inbound {
     pub route: Route,
     /// When the platform says it was written.
     pub written_at: Option<Timestamp>,
+    /// What the platform wants to see with whatever we write into this chat; the newest one of a chat counts, whichever
+    /// message is being answered. Stored with the message. `None` where the platform has no such thing.
+    pub reply_token: Option<Secret>,
     /// The delivery as received.
     pub raw: Bytes,
 }

@@ -73,7 +73,8 @@ impl BlockReason {
             | FailureClass::Throttled
             | FailureClass::SessionExpired
             | FailureClass::Protocol
-            | FailureClass::Rejected => None,
+            | FailureClass::Rejected
+            | FailureClass::AwaitsUser => None,
         }
     }
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use http::Method;
-use moorline_channel::{Editor, Http};
-use moorline_core::{Failure, FailureClass, IdempotencyKey, MessageId, Outbound, Receipt, Secret};
+use moorline_channel::{Editor, Http, Outgoing};
+use moorline_core::{Failure, FailureClass, MessageId, Receipt, Secret};
 use serde_json::json;
 
 use crate::api::{Call, authorize, json_request};
@@ -27,9 +27,9 @@ impl Editor for Cards {
         &self,
         http: Rc<dyn Http>,
         token: Option<Secret>,
-        outbound: &Outbound,
-        key: &IdempotencyKey,
+        outgoing: Outgoing<'_>,
     ) -> LocalBoxFuture<'static, Result<Receipt, Failure>> {
+        let Outgoing { outbound, key, .. } = outgoing;
         let (app, route, key) = (Arc::clone(&self.app), outbound.route.clone(), key.as_str().to_owned());
         let content = card("send", &outbound.text);
         Box::pin(async move {

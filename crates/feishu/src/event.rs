@@ -111,6 +111,7 @@ fn message(envelope: &Value, raw: &Bytes) -> Result<Inbound, String> {
             in_thread: thread_id.is_some(),
         },
         written_at: written_at(envelope),
+        reply_token: None,
         raw: raw.clone(),
     })
 }

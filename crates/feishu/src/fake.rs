@@ -9,8 +9,10 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use moorline_channel::{Http, HttpRequest, HttpResponse, NetworkError, NetworkErrorKind};
-use moorline_core::Secret;
+use moorline_channel::{
+    Answering, Http, HttpRequest, HttpResponse, NetworkError, NetworkErrorKind, Outgoing,
+};
+use moorline_core::{ChatId, IdempotencyKey, MessageId, Outbound, Secret};
 use serde_json::Value;
 
 use crate::app::{App, Base};
@@ -151,4 +153,15 @@ impl Http for FakeHttp {
 /// The outcome of a future that never has to wait.
 pub(crate) fn now<T>(future: LocalBoxFuture<'static, T>) -> T {
     future.now_or_never().expect("the fake answers at once")
+}
+
+/// A message as the runtime hands it over.
+pub(crate) fn outgoing<'a>(outbound: &'a Outbound, key: &'a IdempotencyKey) -> Outgoing<'a> {
+    Outgoing { outbound, key, reply_token: None }
+}
+
+/// What is being answered, as the runtime says it.
+pub(crate) fn answering(message: &MessageId) -> Answering<'_> {
+    static CHAT: std::sync::LazyLock<ChatId> = std::sync::LazyLock::new(|| ChatId::new("oc_1"));
+    Answering { chat: &CHAT, message, reply_token: None }
 }

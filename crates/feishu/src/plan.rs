@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use moorline_channel::{
     Capabilities, Connector, Credentials, Editor, Factory, IdentityProbe, Plan, Redelivery, Resources,
-    Sender, Typing,
+    Sender, Start, Typing,
 };
 use moorline_core::{
     AccountSettings, Field, FieldKind, Finding, Fingerprint, Schema, Secret, TextLimit, TextUnit,
@@ -49,7 +49,8 @@ static SCHEMA: Schema = Schema {
 };
 
 static CAPABILITIES: Capabilities = Capabilities {
-    redelivery: Redelivery::UntilAcked,
+    // 15 s, 5 min, 1 h and 6 h after one another (protocol §2.5), the last minutes left to clocks.
+    redelivery: Redelivery::UntilAcked(Duration::from_secs(7 * 3600)),
     // The platform promises an hour; the last minutes are left to clocks and to requests on their way (protocol
     // §3.4).
     idempotency: Some(Duration::from_secs(55 * 60)),
@@ -57,6 +58,7 @@ static CAPABILITIES: Capabilities = Capabilities {
     text_limit: TextLimit { max: 20_000, unit: TextUnit::Bytes },
     // Five, shared by all bots of a group (protocol §3.6).
     chat_rate: 4,
+    reply_window: false,
 };
 
 /// Feishu and Lark, for self-built apps: events by long connection, messages by REST.
@@ -125,7 +127,7 @@ impl Plan for Account {
         &CAPABILITIES
     }
 
-    fn connector(&self) -> Box<dyn Connector> {
+    fn connector(&self, _: Start) -> Box<dyn Connector> {
         Box::new(LongConnection::new(Arc::clone(&self.app)))
     }
 
@@ -186,7 +188,7 @@ mod tests {
         assert!(plan.typing().is_some() && plan.editor().is_some() && plan.resources().is_some());
         let lark = settings("cli_a1b2c3d4e5f60718", "s", "https://open.larksuite.com");
         assert_eq!(Feishu.parse(&lark).unwrap().host(), "open.larksuite.com");
-        assert_eq!(plan.capabilities().redelivery, Redelivery::UntilAcked);
+        assert!(matches!(plan.capabilities().redelivery, Redelivery::UntilAcked(_)));
         let other = Feishu.parse(&settings("cli_a1b2c3d4e5f60718", "t", default)).unwrap();
         assert_ne!(plan.fingerprint(), other.fingerprint());
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use http::Method;
-use moorline_channel::{Http, HttpRequest, Typing, TypingMark};
-use moorline_core::{Failure, FailureClass, MessageId, Secret};
+use moorline_channel::{Answering, Http, HttpRequest, Typing, TypingMark};
+use moorline_core::{Failure, FailureClass, Secret};
 use serde_json::{Value, json};
 
 use crate::api::{Call, authorize, json_request};
@@ -32,10 +32,11 @@ impl Typing for Reactions {
         &self,
         http: Rc<dyn Http>,
         token: Option<Secret>,
-        message: &MessageId,
+        answering: Answering<'_>,
+        _: Option<&TypingMark>,
     ) -> LocalBoxFuture<'static, Result<Option<TypingMark>, Failure>> {
+        let message = answering.message.clone();
         let url = self.app.base.at(&["open-apis", "im", "v1", "messages", message.as_str(), "reactions"]);
-        let message = message.clone();
         Box::pin(async move {
             let body = json!({ "reaction_type": { "emoji_type": EMOJI } });
             let answer = call(json_request(Method::POST, url, &body), &*http, token).await?;

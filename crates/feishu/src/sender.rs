@@ -5,10 +5,8 @@ use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
 use http::Method;
-use moorline_channel::{Http, Sender};
-use moorline_core::{
-    ChatId, Failure, FailureClass, IdempotencyKey, MessageId, Outbound, Receipt, Route, Secret,
-};
+use moorline_channel::{Http, Outgoing, Sender};
+use moorline_core::{ChatId, Failure, FailureClass, MessageId, Receipt, Route, Secret};
 use serde_json::{Value, json};
 
 use crate::api::{Call, authorize, json_request};
@@ -30,9 +28,9 @@ impl Sender for TextSender {
         &self,
         http: Rc<dyn Http>,
         token: Option<Secret>,
-        outbound: &Outbound,
-        key: &IdempotencyKey,
+        outgoing: Outgoing<'_>,
     ) -> LocalBoxFuture<'static, Result<Receipt, Failure>> {
+        let Outgoing { outbound, key, .. } = outgoing;
         let content = Content { msg_type: "text", content: json!({ "text": outbound.text }).to_string() };
         let (app, route) = (Arc::clone(&self.app), outbound.route.clone());
         let sending = Sending { app, http, token, route, content };

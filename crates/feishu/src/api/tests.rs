@@ -41,11 +41,18 @@ fn every_call(base: &str, token: &str, answer: &HttpResponse) -> Vec<(Rc<FakeHtt
     let failures = [
         fake::now(TenantToken { app: app() }.fetch(http())).map(drop),
         fake::now(BotInfo { app: app() }.probe(http(), token())).map(drop),
-        fake::now(TextSender { app: app() }.send(http(), token(), &outbound(false), &key)).map(drop),
-        fake::now(TextSender { app: app() }.send(http(), token(), &outbound(true), &key)).map(drop),
-        fake::now(Cards { app: app() }.send_editable(http(), token(), &outbound(false), &key)).map(drop),
+        fake::now(TextSender { app: app() }.send(http(), token(), fake::outgoing(&outbound(false), &key)))
+            .map(drop),
+        fake::now(TextSender { app: app() }.send(http(), token(), fake::outgoing(&outbound(true), &key)))
+            .map(drop),
+        fake::now(Cards { app: app() }.send_editable(
+            http(),
+            token(),
+            fake::outgoing(&outbound(false), &key),
+        ))
+        .map(drop),
         fake::now(Cards { app: app() }.edit(http(), token(), &message, "hi")),
-        fake::now(Reactions { app: app() }.start(http(), token(), &message)).map(drop),
+        fake::now(Reactions { app: app() }.start(http(), token(), fake::answering(&message), None)).map(drop),
         fake::now(Reactions { app: app() }.stop(http(), token(), &mark)),
         fake::now(MessageResources { app: app() }.fetch(http(), token(), &message, &attachment, 1 << 20))
             .map(drop),

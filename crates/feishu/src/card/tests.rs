@@ -1,7 +1,7 @@
 //! Cards against canned answers.
 
 use moorline_channel::{HttpResponse, NetworkError, NetworkErrorKind};
-use moorline_core::{ChatId, Effect, Route};
+use moorline_core::{ChatId, Effect, IdempotencyKey, Outbound, Route};
 use serde_json::Value;
 
 use super::*;
@@ -23,7 +23,11 @@ fn send(
     let http = FakeHttp::new(answers);
     let outbound = Outbound { route, text: text.to_owned() };
     let token = Some(Secret::new(fake::TOKEN));
-    let outcome = cards().send_editable(Rc::clone(&http) as _, token, &outbound, &IdempotencyKey::new("key"));
+    let outcome = cards().send_editable(
+        Rc::clone(&http) as _,
+        token,
+        fake::outgoing(&outbound, &IdempotencyKey::new("key")),
+    );
     (Rc::clone(&http), fake::now(outcome))
 }
 

@@ -72,6 +72,7 @@ fn a_group_message_in_full() {
         attachments: Vec::new(),
         route: Route { chat: ChatId::new("oc_1"), reply_to: Some(MessageId::new("om_1")), in_thread: false },
         written_at: Some(Timestamp::from_millis(1_774_004_591_400)),
+        reply_token: None,
         raw: envelope.to_string().into(),
     };
     assert_eq!(message(&envelope), wanted);

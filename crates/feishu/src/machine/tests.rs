@@ -77,6 +77,7 @@ impl Rig {
 fn describe(effect: &Effect) -> String {
     match effect {
         Effect::Request { .. } => "request".to_owned(),
+        Effect::Cancel(_) => "cancel".to_owned(),
         Effect::Open(_) => "open".to_owned(),
         Effect::Send(Message::Binary(bytes)) => {
             let frame = Frame::read(bytes.clone()).unwrap();

@@ -1,7 +1,7 @@
 //! The sign of typing against canned answers.
 
 use moorline_channel::{HttpResponse, NetworkError, NetworkErrorKind};
-use moorline_core::Effect;
+use moorline_core::{Effect, MessageId};
 use proptest::prelude::*;
 
 use super::*;
@@ -15,7 +15,8 @@ fn start(answer: Answer) -> (Rc<FakeHttp>, Result<Option<TypingMark>, Failure>) 
     let http = FakeHttp::new([answer]);
     let typing = Reactions { app: fake::app("https://open.feishu.cn") };
     let token = Some(Secret::new(fake::TOKEN));
-    let outcome = fake::now(typing.start(Rc::clone(&http) as _, token, &MessageId::new("om_1")));
+    let outcome =
+        fake::now(typing.start(Rc::clone(&http) as _, token, fake::answering(&MessageId::new("om_1")), None));
     (http, outcome)
 }
 

@@ -1,7 +1,7 @@
 //! Sends against canned answers: what is called, and what each answer means.
 
 use moorline_channel::{HttpResponse, NetworkError, NetworkErrorKind};
-use moorline_core::{Effect, Route};
+use moorline_core::{Effect, IdempotencyKey, Outbound, Route};
 
 use super::*;
 use crate::fake::{self, FakeHttp};
@@ -24,7 +24,11 @@ fn send_with(
     let http = FakeHttp::new(answers);
     let sender = TextSender { app: fake::app("https://open.feishu.cn") };
     let token = Some(Secret::new(fake::TOKEN));
-    let outcome = fake::now(sender.send(Rc::clone(&http) as _, token, outbound, &IdempotencyKey::new(key)));
+    let outcome = fake::now(sender.send(
+        Rc::clone(&http) as _,
+        token,
+        fake::outgoing(outbound, &IdempotencyKey::new(key)),
+    ));
     (http, outcome)
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use moorline_channel::{Command, Cursor, Delivery, Ended, Output, drive};
+use moorline_channel::{Command, Delivery, Ended, Output, Start, drive};
 use moorline_core::{
     AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, InboxId, MessageId, Monotonic,
     Route, millis,
@@ -29,6 +29,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// Deliveries that the store may be busy with at the same time, refused ones included: it takes them all the same, and
 /// each may come again meanwhile. More are not handed to it (G12).
 const STORING: usize = 1_024;
+
+/// How often the log is told again that an operator has to act.
+const BLOCKED_EVERY: Duration = Duration::from_secs(3_600);
 
 /// What a driver may have told us that we have not handled yet.
 const OUTPUTS: usize = 256;
@@ -70,6 +73,8 @@ pub(crate) struct Connection {
     told_to_wait: bool,
     /// Deliveries that the store has not answered for.
     storing: usize,
+    /// When the log was last told that an operator has to act.
+    blocked_told: Option<Monotonic>,
 }
 
 /// The connection there is, from its first call to its end.
@@ -126,6 +131,7 @@ impl Connection {
             cut_short: false,
             told_to_wait: false,
             storing: 0,
+            blocked_told: None,
         }
     }
 
@@ -169,15 +175,17 @@ impl Connection {
         });
         ctx.add_stream(Box::pin(heard));
         let guard = self.env.in_flight.enter();
-        let driving = drive(
-            self.account.plan.connector(),
-            self.services.network_of(&self.account.id),
-            self.services.clock.clone(),
-            command_rx,
-            output_tx,
-        );
+        let (services, account) = (Rc::clone(&self.services), Rc::clone(&self.account));
+        let seed = services.random.number();
         let driving = actix::fut::wrap_future(async move {
-            let ended = driving.await;
+            let ended = match place_in_queue(&services, &account).await {
+                Ok(cursor) => {
+                    let machine = account.plan.connector(Start { cursor, seed });
+                    let network = services.network_of(&account.id);
+                    drive(machine, network, services.clock.clone(), command_rx, output_tx).await
+                }
+                Err(error) => Ended::Failed(Failure::transient(format!("cursor not read: {error}"))),
+            };
             drop(guard);
             ended
         });
@@ -187,11 +195,22 @@ impl Connection {
     fn ended(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         self.attempt = None;
         match ended {
-            Ended::Failed(failure) if !self.is_drained() => self.failed(&failure, ctx),
+            Ended::Failed(failure) if !self.is_drained() => {
+                let failure = self.in_series(failure);
+                self.failed(&failure, ctx);
+            }
             Ended::Stopped if !self.is_drained() => {
                 self.failed(&Failure::transient("the connection was ended"), ctx)
             }
             Ended::Failed(_) | Ended::Stopped => self.gone(),
+        }
+    }
+
+    /// Where sessions come from logins, one that cannot be rebuilt blocks the account.
+    fn in_series(&mut self, failure: Failure) -> Failure {
+        match self.account.plan.login(&[], 0) {
+            Some(_) => self.life.in_series(failure, self.services.clock.now()),
+            None => failure,
         }
     }
 
@@ -279,6 +298,8 @@ impl Connection {
                 self.event_arrived();
                 tracing::debug!(account = %self.account.id, actor = "connection", kind, "event that needs nothing");
             }
+            // Recorded and shown by whoever takes these up.
+            Output::Gap { .. } | Output::Suspect(_) => {}
             Output::Skipped { why } => {
                 self.services.board.update(&self.account.id, |status| status.skipped += 1);
                 tracing::warn!(account = %self.account.id, actor = "connection", generation = %self.env.generation, "skipped what cannot be read: {why}");
@@ -340,11 +361,14 @@ impl Connection {
         &mut self,
         ack: moorline_channel::AckId,
         deliveries: Vec<Delivery>,
-        cursor: Option<Cursor>,
+        cursor: Option<String>,
         commands: Option<mpsc::Sender<Command>>,
         ctx: &mut Context<Self>,
     ) {
-        self.event_arrived();
+        // A cursor alone is no event.
+        if !deliveries.is_empty() {
+            self.event_arrived();
+        }
         if self.storing >= STORING {
             tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {STORING} wait for the store");
             self.services.board.measures().refused(&self.account.id);
@@ -380,7 +404,8 @@ impl Connection {
                 (message, judged)
             })
             .unzip();
-        let cursor = cursor.map(|cursor| Op::SetCursor { kind: cursor.kind.to_owned(), value: cursor.value });
+        let cursor =
+            self.account.plan.cursor().zip(cursor).map(|(kind, value)| Op::SetCursor { kind, value });
         let ops = messages.into_iter().map(|message| Op::Receive { message }).chain(cursor);
         let mut commit =
             self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), ops));
@@ -456,15 +481,35 @@ impl Connection {
         }
     }
 
-    fn log_setback(&self, was: AccountState, setback: &Setback, failure: &Failure) {
+    fn log_setback(&mut self, was: AccountState, setback: &Setback, failure: &Failure) {
         let (account, generation) = (&self.account.id, self.env.generation);
         let (state, attempt, next_in_ms) = (setback.state, setback.attempt, millis(setback.wait));
         let code = failure.code.as_deref();
-        if was == AccountState::Ready {
+        if state == AccountState::Blocked {
+            let now = self.services.clock.now();
+            let told = self.blocked_told.filter(|told| was == state && now - *told < BLOCKED_EVERY);
+            if told.is_some() {
+                tracing::debug!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "still not connected: {}", failure.message);
+            } else {
+                tracing::error!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "not connected, an operator has to act: {}", failure.message);
+                self.blocked_told = Some(now);
+            }
+        } else if was == AccountState::Ready {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "disconnected: {}", failure.message);
         } else {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "not connected: {}", failure.message);
         }
+    }
+}
+
+/// Where the platform is to go on, as it was stored with the last messages.
+async fn place_in_queue(services: &Services, account: &Account) -> Result<Option<String>, StoreError> {
+    match account.plan.cursor() {
+        Some(kind) => {
+            let cursor = services.store.cursor(&account.id, &kind).await?;
+            Ok(cursor.filter(|cursor| !cursor.is_empty()))
+        }
+        None => Ok(None),
     }
 }
 

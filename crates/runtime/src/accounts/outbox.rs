@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use moorline_channel::Outgoing;
 use moorline_core::{
     AccountState, ConversationId, Effect, Failure, FailureClass, Generation, Monotonic, OutboxId, Receipt,
     millis,
@@ -311,7 +312,8 @@ async fn deliver(
     let began = services.clock.now();
     let (sender, http) = (account.plan.sender(), services.network_of(&account.id).http);
     let answer = with_token(Rc::clone(&account), |token| {
-        sender.send(Rc::clone(&http), token, &row.outbound, &row.key)
+        let outgoing = Outgoing { outbound: &row.outbound, key: &row.key, reply_token: None };
+        sender.send(Rc::clone(&http), token, outgoing)
     })
     .await;
     let failure = answer.as_ref().err().map(|failure| failure.class);

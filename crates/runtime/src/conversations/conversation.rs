@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use moorline_agent::{AgentError, Exchange, Reply, Turn};
-use moorline_core::{AccountId, ConversationId, MessageId, Route, TurnId};
+use moorline_core::{AccountId, ChatId, ConversationId, MessageId, Route, TurnId};
 use moorline_store::{
     Claim, Entry, InboxRow, KEPT_ENTRIES, NewReply, Op, Outcome, Role, StoreError, TurnRow, Tx, Work,
 };
@@ -57,6 +57,7 @@ pub(crate) struct Conversation {
 #[derive(Message)]
 #[rtype(result = "()")]
 struct ShowTyping {
+    chat: ChatId,
     message: MessageId,
     resumed: bool,
     over: oneshot::Receiver<()>,
@@ -183,7 +184,7 @@ impl Handler<ShowTyping> for Conversation {
         if show.resumed {
             ctx.spawn(actix::fut::wrap_future(sign().clear_leftover()));
         }
-        ctx.spawn(actix::fut::wrap_future(sign().accompany(show.message, show.over)));
+        ctx.spawn(actix::fut::wrap_future(sign().accompany(show.chat, show.message, show.over)));
     }
 }
 
@@ -401,7 +402,12 @@ impl Task {
     fn show_typing(&self, turn: &Claimed) -> oneshot::Sender<()> {
         let (under_way, over) = oneshot::channel();
         if let Some(message) = turn.message.clone() {
-            self.actor.do_send(ShowTyping { message, resumed: turn.attempt > 1, over });
+            self.actor.do_send(ShowTyping {
+                chat: turn.route.chat.clone(),
+                message,
+                resumed: turn.attempt > 1,
+                over,
+            });
         }
         under_way
     }

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use moorline_channel::{Typing, TypingMark};
-use moorline_core::{ConversationId, MessageId};
+use moorline_channel::{Answering, Typing, TypingMark};
+use moorline_core::{ChatId, ConversationId, MessageId};
 use moorline_store::{Op, Tx};
 use tokio::sync::oneshot;
 
@@ -28,7 +28,7 @@ pub(super) struct Sign {
 impl Sign {
     /// Shows the sign beside `message` while the turn is under way; `over` resolves with its end. A sign that is being
     /// put up when the turn ends is put up, and then taken down: a call that is given up could leave one for ever.
-    pub(super) async fn accompany(self, message: MessageId, over: oneshot::Receiver<()>) {
+    pub(super) async fn accompany(self, chat: ChatId, message: MessageId, over: oneshot::Receiver<()>) {
         let Some(typing) = self.account.plan.typing() else { return };
         let mut over = over;
         // Whether the turn ended or was dropped is the same here.
@@ -36,8 +36,10 @@ impl Sign {
             return;
         }
         let http = Rc::clone(&self.services.network.http);
-        let starting =
-            with_token(Rc::clone(&self.account), |token| typing.start(Rc::clone(&http), token, &message));
+        let starting = with_token(Rc::clone(&self.account), |token| {
+            let answering = Answering { chat: &chat, message: &message, reply_token: None };
+            typing.start(Rc::clone(&http), token, answering, None)
+        });
         let Ok(Ok(Some(mark))) = tokio::time::timeout(DEADLINE, starting).await else { return };
         self.remember(&mark.0).await;
         drop(over.await);
