@@ -254,10 +254,7 @@ fn the_same_person_for_two_accounts_has_one_of_them_f011() {
     // She logs in with another program: the login of a is dead, whether a has noticed or not.
     rig.simulator.add_bot(NewBot { user_id: Some(alice.clone()), ..NewBot::default() });
     let end = rig.log_in("b", alice.as_str());
-    assert_eq!(
-        end["message"],
-        "logged in as alice@im.wechat; this has ended the login of weixin:a"
-    );
+    assert_eq!(end["message"], "logged in as alice@im.wechat; this has ended the login of weixin:a");
     process.until("b is ready and a waits", LIMIT, |p| state(p, "b") == "ready" && waits(p, "a"));
     let cause = account(&process, "a")["cause"]["message"].clone();
     assert!(cause.as_str().unwrap().contains("its person has logged in for weixin:b"), "{cause}");

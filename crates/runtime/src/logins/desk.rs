@@ -108,7 +108,10 @@ impl Desk {
 /// Accounts that wait for a login: what is saved for them was refused, or there is nothing.
 fn waiting(services: &Services) -> BTreeSet<AccountId> {
     let accounts = services.board.accounts().into_iter();
-    accounts.filter(|status| status.blocked == Some(BlockReason::NeedsLogin)).map(|status| status.id).collect()
+    accounts
+        .filter(|status| status.blocked == Some(BlockReason::NeedsLogin))
+        .map(|status| status.id)
+        .collect()
 }
 
 /// Makes a login the one in use, and ends those that it has ended.
