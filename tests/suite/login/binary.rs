@@ -211,12 +211,12 @@ fn with_a_process_a_login_is_taken_up_without_a_restart_and_no_other_account_not
     terminal.until("scanned");
     assert_eq!(terminal.until("code")["code_wrong"], true);
     terminal.types("42");
-    terminal.until("scanned");
+    process.until("the platform has the number", LIMIT, |_| {
+        rig.simulator.login_codes().last().is_some_and(|code| code.entered == ["41", "42"])
+    });
     let bot = rig.simulator.confirm(&code.qrcode).unwrap().unwrap();
     assert_eq!(terminal.until("done")["person"], "alice@im.wechat");
     assert_eq!(terminal.exit(), Some(0));
-    let codes = rig.simulator.login_codes();
-    assert_eq!(codes.last().unwrap().entered, ["41", "42"]);
     process.until("a is ready", LIMIT, |p| state(p, "a") == "ready");
     assert_eq!(account(&process, "a")["identity"]["id"], json!(bot.bot_id));
     let after = account(&process, "b");
