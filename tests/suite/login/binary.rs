@@ -335,7 +335,7 @@ fn a_person_sees_a_code_to_scan_and_what_comes_of_it() {
     let lines = terminal.rest();
     assert_eq!(terminal.exit(), Some(0));
     let text = lines.join("\n");
-    assert!(lines.iter().any(|line| *line == code.content), "{text}");
+    assert!(lines.contains(&code.content), "{text}");
     assert!(lines.iter().filter(|line| line.contains('\u{2588}')).count() > 10, "{text}");
     assert!(text.contains("weixin:main: scan the QR code with the phone (good for another "), "{text}");
     assert!(text.contains("weixin:main: scanned: confirm it on the phone"), "{text}");
