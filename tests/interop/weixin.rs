@@ -58,7 +58,7 @@ pub(crate) struct Outcome {
 }
 
 /// The bot on its way through the steps.
-struct Flow {
+pub(crate) struct Flow {
     simulator: Simulator,
     server: Server,
     bot: Option<Process>,

@@ -122,3 +122,5 @@ function temporary(name, content) {
 }
 
 await main();
+// The package's login leaves the standard input open, which would keep the process.
+process.exit(0);

@@ -16,6 +16,9 @@ use crate::mount::Outlet;
 /// How long what was written before a break may take to get out.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// How much is handed over at a time, so that a client which stops reading a long answer never has its end.
+const CHUNK: usize = 64 << 10;
+
 /// A body whose length is announced, whatever becomes of it.
 pub(super) struct Body {
     /// What is still to be written.
@@ -69,11 +72,14 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(bytes) = self.bytes.take() {
-            // From here on the bytes are in the system's hands, unless the client has closed the connection.
-            if let End::Complete(Some((outlet, wire))) = &self.end
+        if let Some(mut rest) = self.bytes.take() {
+            let bytes = rest.split_to(rest.len().min(CHUNK));
+            if !rest.is_empty() {
+                self.bytes = Some(rest);
+            } else if let End::Complete(Some((outlet, wire))) = &self.end
                 && !wire.peer_is_gone()
             {
+                // From here on all bytes are in the system's hands, and the client has not closed the connection.
                 outlet.input(Input::Delivered);
             }
             self.announced = self.announced.saturating_sub(length(&bytes));

@@ -25,7 +25,7 @@ pub(crate) fn encrypt(key: &Key, plain: &[u8]) -> Vec<u8> {
 pub(crate) fn decrypt(key: &Key, secret: &[u8]) -> Option<Vec<u8>> {
     let cipher = Aes128::new(&Array::from(*key));
     let mut bytes = secret.to_vec();
-    if bytes.is_empty() || bytes.len() % BLOCK != 0 {
+    if bytes.is_empty() || !bytes.len().is_multiple_of(BLOCK) {
         return None;
     }
     for chunk in bytes.chunks_exact_mut(BLOCK) {

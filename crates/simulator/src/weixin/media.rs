@@ -170,7 +170,7 @@ impl Platform {
             return None;
         }
         let good = match key {
-            "file_item" => content[size] == stored.plain.len().to_string(),
+            "file_item" => content[size].as_str() == Some(stored.plain.len().to_string().as_str()),
             _ => content[size] == stored.cipher.len(),
         };
         Some((stored.plain.clone(), good))

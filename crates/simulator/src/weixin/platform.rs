@@ -226,6 +226,7 @@ impl Platform {
             user_id,
         };
         self.kill_bots_of(&bot.user_id, now);
+        self.tokens.retain(|_, owner| *owner != bot.bot_id);
         self.tokens.insert(bot.token.clone(), bot.bot_id.clone());
         self.bots.insert(bot.bot_id.clone(), BotState::new(bot.clone()));
         bot
