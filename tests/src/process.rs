@@ -53,12 +53,8 @@ impl Settings {
     /// The same, with this for `[agents.default]`.
     #[must_use]
     pub fn with_agent(platform: SocketAddr, apps: &[App], agent: &str, channel: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let mut text = format!(
-            "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n\
-             [agents.default]\n{agent}\n\
-             [channels.feishu]\nbase_url = \"http://{platform}\"\n{channel}\n",
-            directory.path().join("data").display()
+            "[agents.default]\n{agent}\n[channels.feishu]\nbase_url = \"http://{platform}\"\n{channel}\n"
         );
         for (n, app) in apps.iter().enumerate() {
             let _ = writeln!(
@@ -67,6 +63,20 @@ impl Settings {
                 app.app_id, app.app_secret
             );
         }
+        Self::of_tables(&text)
+    }
+
+    /// These tables, beside those that every test has.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[must_use]
+    pub fn of_tables(tables: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = format!(
+            "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n{tables}",
+            directory.path().join("data").display()
+        );
         let file = directory.path().join("moorline.toml");
         fs::write(&file, text).unwrap();
         // It holds secrets.

@@ -1,3 +1,4 @@
 //! Logins by a person: through a running process, beside one, and what becomes of the accounts.
 
+mod binary;
 mod runtime;

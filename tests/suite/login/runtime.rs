@@ -382,8 +382,10 @@ fn a_login_heals_an_account_whose_login_was_revoked_and_what_it_has_to_send_goes
         rig.ready("a").await;
         rig.phones.revoke("ta");
         rig.until("it is revoked", MINUTE, |rig| rig.waits("a")).await;
+        assert!(rig.phones.held().is_empty());
         let queued = rig.handle.send(&id("a"), ChatId::new("chat"), "hello".to_owned(), None).await.unwrap();
         rig.begin("a").await;
+        assert_eq!(rig.phones.held(), [0], "what it refuses, the platform is not asked about");
         rig.phones.then("in t2 alice");
         rig.state("a", LoginState::Done).await;
         rig.ready("a").await;

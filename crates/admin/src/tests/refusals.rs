@@ -199,7 +199,7 @@ fn paths_lead_where_they_say() {
     let message = check("unknown", get("/v1/accounts/feishu:other"), 404, "unknown_account");
     assert!(message.contains("feishu:other"), "{message}");
     check("unknown", post("/v1/accounts/feishu:other/stop"), 404, "unknown_account");
-    check("unknown verb", post("/v1/accounts/feishu:main/login"), 404, "unknown_route");
+    check("unknown verb", post("/v1/accounts/feishu:main/poke"), 404, "unknown_route");
     for (request, allowed) in
         [(post("/v1/status"), "GET"), (get("/v1/shutdown"), "POST"), (get(MESSAGES), "POST")]
     {

@@ -1,13 +1,13 @@
 //! The desk where people log in: at most one login of an account at a time, and whoever asks for a second one is shown
 //! the first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, Secret};
+use moorline_core::{AccountId, BlockReason, Secret};
 use moorline_supervision::Env;
 use tokio::sync::{mpsc, watch};
 
@@ -84,6 +84,7 @@ impl Desk {
         let session = LoginSession {
             account: id.clone(),
             plan: Arc::clone(&account.means.configured),
+            refused: waiting(&services),
             logins: Rc::clone(&services.logins),
             http: services.network_of(&id).http,
             clock: Arc::clone(&services.clock),
@@ -102,6 +103,15 @@ impl Desk {
         self.sessions.insert(id, Session { view, typed, running });
         shown
     }
+}
+
+/// Accounts that wait for a login: what is saved for them was refused, or there is nothing.
+fn waiting(services: &Services) -> BTreeSet<AccountId> {
+    let accounts = services.board.accounts().into_iter();
+    accounts
+        .filter(|status| status.blocked == Some(BlockReason::NeedsLogin))
+        .map(|status| status.id)
+        .collect()
 }
 
 /// Makes a login the one in use, and ends those that it has ended.

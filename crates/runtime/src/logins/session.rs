@@ -1,5 +1,6 @@
 //! One login, from the first call until what came of it is saved: the same in a running process and without one.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ pub struct LoginSession {
     pub account: AccountId,
     /// Its plan as the configuration has it.
     pub plan: Arc<dyn Plan>,
+    /// Accounts whose saved login the platform is known to refuse: it is not asked whether it knows those.
+    pub refused: BTreeSet<AccountId>,
     /// Where logins are kept.
     pub logins: Rc<dyn Logins>,
     /// For the calls of the login.
@@ -119,7 +122,8 @@ impl LoginSession {
             Vec::new()
         });
         held.sort_by_key(|(_, saved)| std::cmp::Reverse(saved.saved_at));
-        let held: Vec<_> = held.into_iter().map(|(_, saved)| saved.login).collect();
+        let good = held.into_iter().filter(|(id, _)| !self.refused.contains(id));
+        let held: Vec<_> = good.map(|(_, saved)| saved.login).collect();
         let machine = self
             .plan
             .login(&held, self.seed)

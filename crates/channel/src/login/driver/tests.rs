@@ -120,6 +120,7 @@ struct Running {
     open: Rc<Cell<i32>>,
 }
 
+#[allow(clippy::disallowed_methods, reason = "each test waits for its login")]
 fn begin(takes: fn(&str) -> Option<Duration>, refuses: bool) -> Running {
     let (log, open) = (Rc::default(), Rc::new(Cell::new(0)));
     let machine = Script { log: Rc::clone(&log), wake_at: None };
