@@ -42,4 +42,5 @@ mod service;
 mod sleep;
 mod sockets;
 mod watch;
+mod weixin;
 mod workspace;
