@@ -515,6 +515,7 @@ async fn run(
         plans: BTreeMap::from([(Scripted::id(), plan)]),
         agents: OwnAgents::default(),
         store: Arc::clone(store) as Arc<dyn Store>,
+        logins: Rc::new(moorline_runtime::MemoryLogins::default()),
         network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{boot}")),

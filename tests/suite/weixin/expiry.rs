@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use moorline_core::{AccountState, BlockReason, Timestamp};
-use moorline_simulator::weixin::{Answer, Endpoint, Expiry, Fault, Times};
+use moorline_simulator::weixin::{Answer, Endpoint, Expiry, Fault, NewBot, Times};
 use moorline_tests::in_virtual_time;
 use moorline_tests::weixin::WeixinWorld;
 
@@ -87,7 +87,8 @@ fn a_revoked_login_makes_no_storm_is_shown_and_replaced_openclaw_weixin_155() {
         println!("{most} calls in the busiest minute, blocked after {blocked:?}");
         assert!(most <= 20, "{most} calls in a minute");
 
-        // The person logs in again: another bot, taken up at once.
+        // It was revoked by a login elsewhere. The person logs in here again: another bot, taken up at once.
+        world.simulator.add_bot(NewBot::of(&world.bots[0].user_id));
         world.log_in(0).await;
         world.until("ready", 5 * SECOND, |world| world.status(0).state == AccountState::Ready).await;
         answered(&world, "with the new login", 5 * SECOND).await;
