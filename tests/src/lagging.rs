@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -21,18 +21,24 @@ pub struct Lagging {
     inner: Arc<SqliteStore>,
     lag_ms: AtomicU64,
     lists: AtomicU64,
+    full: AtomicBool,
 }
 
 impl Lagging {
     /// Without a lag.
     #[must_use]
     pub fn new(inner: Arc<SqliteStore>) -> Self {
-        Self { inner, lag_ms: AtomicU64::new(0), lists: AtomicU64::new(0) }
+        Self { inner, lag_ms: AtomicU64::new(0), lists: AtomicU64::new(0), full: AtomicBool::new(false) }
     }
 
     /// From now on every read takes this long, in whole milliseconds.
     pub fn set(&self, lag: Duration) {
         self.lag_ms.store(moorline_core::millis(lag), Relaxed);
+    }
+
+    /// Whether the disk is full: then nothing is stored.
+    pub fn set_full(&self, full: bool) {
+        self.full.store(full, Relaxed);
     }
 
     /// How often anybody asked for a list.
@@ -54,6 +60,9 @@ impl Lagging {
 
 impl Store for Lagging {
     fn commit(&self, tx: Tx) -> Read<Vec<Outcome>> {
+        if self.full.load(Relaxed) {
+            return async { Err(StoreError::Full) }.boxed();
+        }
         self.inner.commit(tx)
     }
 

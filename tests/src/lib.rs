@@ -15,6 +15,7 @@ pub mod process;
 pub mod scripted;
 pub mod sim;
 pub mod syncs;
+pub mod weixin;
 pub mod world;
 
 pub use logs::Logs;

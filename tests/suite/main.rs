@@ -43,4 +43,5 @@ mod service;
 mod sleep;
 mod sockets;
 mod watch;
+mod weixin;
 mod workspace;

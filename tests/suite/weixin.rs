@@ -1,0 +1,4 @@
+//! The WeChat channel as a whole: runtime and simulated platform, in virtual time.
+
+mod expiry;
+mod life;

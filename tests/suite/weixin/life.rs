@@ -1,0 +1,238 @@
+//! Messages in, answers out, through everything that is no -14.
+
+use std::time::Duration;
+
+use moorline_core::{AccountState, BlockReason};
+use moorline_runtime::LoginState;
+use moorline_simulator::weixin::{Answer, Cursor, Endpoint, Fault, Ids, Malformed, NewMessage, Times};
+use moorline_tests::in_virtual_time;
+use moorline_tests::weixin::WeixinWorld;
+
+const SECOND: Duration = Duration::from_secs(1);
+const ALICE: &str = "alice@im.wechat";
+
+#[test]
+fn a_text_is_answered_with_the_token_it_came_with() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("7s").await;
+        let pushed = world.say(0, ALICE, "hello");
+        world.until("answered", 10 * SECOND, |world| world.copies(ALICE, "hello") == 1).await;
+        world.simulator.read_ledger(|ledger| {
+            let reply = ledger.replies_to(pushed.message_id).next().unwrap();
+            assert_eq!(reply.context_token, pushed.context_token);
+            assert!(reply.client_id.starts_with("moorline-"));
+            assert!(ledger.typing().any(|typing| typing.calls >= 2), "shown again while the agent works");
+        });
+        world.check().await;
+    });
+}
+
+/// Protocol §2 from one end to the other, with a number that is wrong the first time.
+#[test]
+fn a_login_with_a_number_is_taken_up_without_a_restart() {
+    in_virtual_time(async {
+        let mut world = WeixinWorld::start(1, "0s").await;
+        let waits = |world: &WeixinWorld| world.status(0).blocked == Some(BlockReason::NeedsLogin);
+        world.until("needs a login", SECOND, waits).await;
+        let (id, secret) = (world.id(0), |text: &str| Some(moorline_core::Secret::new(text)));
+        world.handle.login(&id, None).await.unwrap();
+        world.login_state(0, LoginState::Scan).await;
+        let code = world.simulator.login_codes().pop().unwrap().qrcode;
+        world.simulator.scan(&code, &moorline_core::UserId::new("owner@im.wechat")).unwrap();
+        world.simulator.require_code(&code, "4711").unwrap();
+        world.login_state(0, LoginState::Code).await;
+        world.handle.login(&id, secret("1234")).await.unwrap();
+        tokio::time::sleep(3 * SECOND).await;
+        world.login_state(0, LoginState::Code).await;
+        world.handle.login(&id, secret("4711")).await.unwrap();
+        tokio::time::sleep(3 * SECOND).await;
+        let bot = world.simulator.confirm(&code).unwrap().unwrap();
+        world.login_state(0, LoginState::Done).await;
+        world.bots.push(bot);
+        world.until("ready", 5 * SECOND, |world| world.status(0).state == AccountState::Ready).await;
+        world.say(0, ALICE, "at last");
+        world.until("answered", 5 * SECOND, |world| world.copies(ALICE, "at last") == 1).await;
+        world.check().await;
+    });
+}
+
+/// Protocol §4.2, G1, G2: in both of the ways in which the platform may behave.
+#[test]
+fn a_crash_loses_nothing_that_was_stored_and_answers_nothing_twice() {
+    for cursor in [Cursor::Consumed, Cursor::Replay] {
+        in_virtual_time(async {
+            let mut world = WeixinWorld::ready("2s").await;
+            world.simulator.set_cursor_behaviour(cursor);
+            for n in 0..8 {
+                world.say(0, &format!("user{n}@im.wechat"), &format!("text {n}"));
+                tokio::time::sleep(SECOND / 2).await;
+            }
+            world.crash().await;
+            world.say(0, ALICE, "while you were away");
+            tokio::time::sleep(5 * SECOND).await;
+            world.boot().await;
+            world
+                .until("all answered", 60 * SECOND, |world| world.copies(ALICE, "while you were away") == 1)
+                .await;
+            for n in 0..8 {
+                let (user, text) = (format!("user{n}@im.wechat"), format!("text {n}"));
+                world.until("answered", 60 * SECOND, |world| world.copies(&user, &text) >= 1).await;
+            }
+            tokio::time::sleep(60 * SECOND).await;
+            let counts = world.handle.account(&world.id(0)).await.unwrap().counts;
+            assert_eq!((counts.received, counts.answered), (9, 9), "{counts:?}");
+            world.check().await;
+        });
+    }
+}
+
+/// Protocol §4.2, F-032: what comes twice is answered once, in whichever way it is known.
+#[test]
+fn whatever_comes_twice_is_answered_once_f032() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        let bot = &world.bots[0].bot_id;
+        for (n, (fault, ids)) in [
+            (Fault::DuplicateInAnswer, Ids::Message),
+            (Fault::DuplicateAcross, Ids::Message),
+            (Fault::DuplicateAcross, Ids::Items),
+            (Fault::DuplicateAcross, Ids::None),
+            (Fault::Reversed, Ids::Message),
+            (Fault::NoCursor, Ids::Message),
+            (Fault::EmptyCursor, Ids::Message),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            world.simulator.set_fault(bot, fault, Times::Count(1)).unwrap();
+            let text = format!("text {n}");
+            world.simulator.push(bot, NewMessage::text(ALICE, &text).with_ids(ids)).unwrap();
+            world.until("answered", 10 * SECOND, |world| world.copies(ALICE, &text) == 1).await;
+            tokio::time::sleep(40 * SECOND).await;
+            assert_eq!(world.copies(ALICE, &text), 1, "{text}");
+        }
+        world.check().await;
+    });
+}
+
+/// F-037: one bad message takes no other with it.
+#[test]
+fn a_message_that_cannot_be_read_is_kept_and_the_next_is_answered_f037() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        let bot = &world.bots[0].bot_id;
+        let mut bad = NewMessage::text(ALICE, "bad");
+        bad.merge = serde_json::json!({ "from_user_id": null });
+        world.simulator.push(bot, bad).unwrap();
+        world.say(0, ALICE, "good");
+        world.until("answered", 5 * SECOND, |world| world.copies(ALICE, "good") == 1).await;
+        let counts = world.handle.account(&world.id(0)).await.unwrap().counts;
+        assert_eq!(counts.dropped.get("unreadable"), Some(&1), "{counts:?}");
+        world.check().await;
+    });
+}
+
+/// F-023, F-019, protocol §1.5: every way in which a poll can go wrong is left by itself.
+#[test]
+fn no_answer_of_a_poll_makes_an_account_deaf_f019_f023() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        let bot = &world.bots[0].bot_id;
+        for (n, answer) in [
+            Answer::Hang,
+            Answer::Fin,
+            Answer::Reset,
+            Answer::StallHeaders,
+            Answer::StallBody,
+            Answer::CutBody,
+            Answer::Status(500),
+            Answer::Status(404),
+            Answer::Garbage,
+            Answer::Empty,
+            Answer::code(-1),
+            Answer::ret(-2, "rate limited"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            world
+                .simulator
+                .set_fault(bot, Fault::Answer(Endpoint::GetUpdates, answer), Times::Count(2))
+                .unwrap();
+            tokio::time::sleep(240 * SECOND).await;
+            let text = format!("text {n}");
+            world.say(0, ALICE, &text);
+            world.until("answered", 30 * SECOND, |world| world.copies(ALICE, &text) == 1).await;
+            assert_eq!(world.status(0).state, AccountState::Ready, "{text}");
+        }
+        world.check().await;
+    });
+}
+
+/// F-037: whatever stands among the messages, the messages beside it are answered.
+#[test]
+fn noise_among_messages_costs_none_of_them_f037() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        let bot = &world.bots[0].bot_id;
+        for (n, malformed) in [
+            Malformed::NotAnObject,
+            Malformed::ItemsAreText,
+            Malformed::NoSender,
+            Malformed::FractionalId,
+            Malformed::Null,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            world.simulator.set_fault(bot, Fault::Malformed(malformed), Times::Count(1)).unwrap();
+            let text = format!("text {n}");
+            world.say(0, ALICE, &text);
+            world.until("answered", 10 * SECOND, |world| world.copies(ALICE, &text) == 1).await;
+        }
+        world.check().await;
+    });
+}
+
+/// Protocol §3.
+#[test]
+fn an_orderly_end_says_so_and_a_start_does_too() {
+    in_virtual_time(async {
+        let mut world = WeixinWorld::ready("0s").await;
+        let counters = |world: &WeixinWorld| world.simulator.counters(&world.bots[0].bot_id).unwrap();
+        assert_eq!((counters(&world).notifystarts, counters(&world).notifystops), (1, 0));
+        world.shutdown().await;
+        assert_eq!((counters(&world).notifystarts, counters(&world).notifystops), (1, 1));
+        assert_eq!(counters(&world).open_polls, 0);
+        world.boot().await;
+        world.until("ready", 5 * SECOND, |world| world.status(0).state == AccountState::Ready).await;
+        assert_eq!(counters(&world).notifystarts, 2);
+        world.check().await;
+    });
+}
+
+/// Protocol §4.2, F-028, F-040: the platform has forgotten the answer, and the store does not take it for half a minute.
+#[test]
+fn what_the_store_refuses_is_not_lost_even_if_the_platform_forgets_it_f028_f040() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        world.simulator.set_cursor_behaviour(Cursor::Consumed);
+        world.lag.set_full(true);
+        for n in 0..3 {
+            world.say(0, &format!("user{n}@im.wechat"), "are you there?");
+            tokio::time::sleep(SECOND).await;
+        }
+        tokio::time::sleep(120 * SECOND).await;
+        assert_eq!(
+            world.status(0).state,
+            AccountState::Ready,
+            "our own trouble is not the platform's silence"
+        );
+        world.lag.set_full(false);
+        for n in 0..3 {
+            let user = format!("user{n}@im.wechat");
+            world.until("answered", 60 * SECOND, |world| world.copies(&user, "are you there?") == 1).await;
+        }
+        world.check().await;
+    });
+}
