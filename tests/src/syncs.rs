@@ -1,4 +1,4 @@
-//! Stands between a process and the disk, at the C library's door: counts syncs, and makes them fail.
+//! Stands between a process and the disk, at the C library's door: counts syncs, makes them fail, and holds them up.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,7 +33,9 @@ int fsync(int fd) {
 int fdatasync(int fd) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
     const char *fail = getenv("SYNC_FAIL_FILE");
+    const char *hold = getenv("SYNC_HOLD_FILE");
     note('d');
+    while (hold && access(hold, F_OK) == 0) usleep(1000);
     if (fail && access(fail, F_OK) == 0) {
         errno = EIO;
         return -1;
@@ -76,6 +78,7 @@ impl SyncCounter {
             ("LD_PRELOAD".to_owned(), path("counter.so")),
             ("SYNC_COUNT_FILE".to_owned(), path("count")),
             ("SYNC_FAIL_FILE".to_owned(), path("fail")),
+            ("SYNC_HOLD_FILE".to_owned(), path("hold")),
         ])
     }
 
@@ -87,6 +90,16 @@ impl SyncCounter {
     /// From now on it works again.
     pub fn mend_disk(&self) {
         std::fs::remove_file(self.directory.path().join("fail")).unwrap();
+    }
+
+    /// From now on every `fdatasync` waits: what it is to sync is written already.
+    pub fn hold(&self) {
+        std::fs::write(self.directory.path().join("hold"), []).unwrap();
+    }
+
+    /// From now on it returns again.
+    pub fn release(&self) {
+        std::fs::remove_file(self.directory.path().join("hold")).unwrap();
     }
 
     /// Calls of `fsync` so far.
