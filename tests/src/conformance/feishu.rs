@@ -57,15 +57,12 @@ pub struct FeishuStage {
 pub fn open(opening: &Opening) -> Box<dyn Stage> {
     let simulator = Simulator::new(opening.seed);
     if opening.pace == Pace::Quick {
-        simulator.set_redelivery(quick());
+        // What was not acknowledged comes again every second, for a minute.
+        let ladder = vec![SECOND; 60];
+        simulator.set_redelivery(Redelivery { ack_budget: SECOND, ladder, ..Redelivery::default() });
     }
     let apps = (0..opening.accounts).map(|n| simulator.add_app(app(n, ""))).collect();
     Box::new(FeishuStage { simulator, apps, pace: opening.pace, server: None, done: Cell::new(0) })
-}
-
-/// What was not acknowledged comes again every second, for a minute.
-fn quick() -> Redelivery {
-    Redelivery { ack_budget: SECOND, ladder: vec![SECOND; 60], ..Redelivery::default() }
 }
 
 /// The app of an account, with another secret than its own if there is a suffix.
@@ -131,7 +128,7 @@ impl FeishuStage {
             FailureClass::Protocol => Answer::Garbage,
             FailureClass::Rejected => code(230_001),
             FailureClass::Credentials => {
-                return NotApplicable::because("the token call judges credentials, not the send");
+                return NotApplicable::because("credentials are judged by the token call");
             }
             FailureClass::Conflict => return NotApplicable::because("any number of senders"),
             FailureClass::NeedsLogin => return NotApplicable::because("an app secret needs no login"),
@@ -164,7 +161,8 @@ impl Stage for FeishuStage {
     fn configuration(&self, base: &str) -> String {
         let mut text = format!("[channels.feishu]\nbase_url = \"{base}\"\n");
         if self.pace == Pace::Quick {
-            text += "liveness = \"2s\"\nretry = { initial = \"50ms\", max = \"400ms\", reset_after = \"60s\" }\n";
+            text +=
+                "liveness = \"2s\"\nretry = { initial = \"50ms\", max = \"400ms\", reset_after = \"60s\" }\n";
         }
         for (n, app) in self.apps.iter().enumerate() {
             let App { app_id, app_secret, .. } = app;
@@ -245,7 +243,8 @@ impl Stage for FeishuStage {
                 for frame in ODD {
                     assert_eq!(self.simulator.inject(self.app(n), frame).unwrap(), 1, "{frame:?}");
                 }
-                let event = br#"{"schema":"2.0","header":{"event_id":"odd","event_type":"im.message.receive_v1"}}"#;
+                let event =
+                    br#"{"schema":"2.0","header":{"event_id":"odd","event_type":"im.message.receive_v1"}}"#;
                 self.simulator.push_raw(self.app(n), event.as_slice()).unwrap();
                 self.did();
             }
@@ -274,13 +273,7 @@ impl Stage for FeishuStage {
                 }
                 self.did();
             }
-            Harm::Forget => {
-                self.fault_of_connecting(n, Fault::Hold);
-                if self.pace == Pace::Quick {
-                    let ladder = vec![SECOND / 5; 3];
-                    self.simulator.set_redelivery(Redelivery { ladder, ..quick() });
-                }
-            }
+            Harm::Forget => self.fault_of_connecting(n, Fault::Hold),
         }
         Ok(())
     }
@@ -289,9 +282,6 @@ impl Stage for FeishuStage {
         self.simulator.set_reach(Reach::Open);
         self.simulator.clear_faults(self.app(n)).unwrap();
         self.simulator.add_app(app(n, ""));
-        if self.pace == Pace::Quick {
-            self.simulator.set_redelivery(quick());
-        }
     }
 
     fn blows(&self, n: usize) -> u64 {

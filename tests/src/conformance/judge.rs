@@ -98,5 +98,10 @@ async fn is_stored(theatre: &Theatre, said: &Said) -> bool {
 }
 
 fn short(said: &Said) -> String {
-    format!("{:?} of {} to account {}", said.text.chars().take(60).collect::<String>(), said.user, said.account)
+    format!(
+        "{:?} of {} to account {}",
+        said.text.chars().take(60).collect::<String>(),
+        said.user,
+        said.account
+    )
 }

@@ -29,6 +29,8 @@ pub struct Cell {
 pub enum Ended {
     /// As it has to.
     Passed {
+        /// How long it took from nothing to ready, by the mount's own time.
+        start: Duration,
         /// How long the account was not ready, by the mount's own time.
         away: Duration,
         /// How long everything took, by the mount's own time.
@@ -58,8 +60,8 @@ impl Report {
         self.cells.iter().filter(|cell| matches!(cell.ended, Ended::Failed(_))).collect()
     }
 
-    /// The table. `away` is how long the account was not ready, the other time how long everything took: virtual in
-    /// memory, real over sockets. `missed` are messages that the platform itself will never offer again.
+    /// The table. `start` is how long it took to be ready at first, `away` how long the account was not ready because of what
+    /// was done to it, and `all` how long everything took: virtual time in memory, real time over sockets. `missed` are messages that the platform itself will never offer again.
     #[must_use]
     pub fn table(&self) -> String {
         let mut rows: BTreeMap<(usize, &str), BTreeMap<Mount, &Cell>> = BTreeMap::new();
@@ -67,9 +69,13 @@ impl Report {
             rows.entry((cell.place, cell.channel)).or_default().insert(cell.mount, cell);
         }
         let mut table = String::new();
-        let header = "away   virtual lost doubled missed gaps";
-        let real = header.replace("virtual", "   real");
-        let _ = writeln!(table, "{:34} {:16} | in memory: {header} | over sockets: {real}", "scenario", "channel");
+        let header = " start      away       all lost doubled missed gaps";
+        let _ = writeln!(
+            table,
+            "{:34} {:15} | {:51} | over sockets, real time",
+            "", "", "in memory, virtual time"
+        );
+        let _ = writeln!(table, "{:34} {:15} | {header} | {header}", "scenario", "channel");
         let mut last = "";
         for ((_, channel), mounts) in &rows {
             let Some(first) = mounts.values().next() else { continue };
@@ -80,9 +86,9 @@ impl Report {
                 format!("{text:width$}")
             };
             let line = format!(
-                "{scenario:34} {channel:16} | {} | {}",
-                side(Mount::Memory, 50),
-                side(Mount::Sockets, 50)
+                "{scenario:34} {channel:15} | {} | {}",
+                side(Mount::Memory, 51),
+                side(Mount::Sockets, 51)
             );
             let _ = writeln!(table, "{}", line.trim_end());
         }
@@ -119,10 +125,12 @@ impl Report {
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Passed { away, ran, judged } => {
+            Self::Passed { start, away, ran, judged } => {
                 let Judged { lost, doubled, missed, gaps, .. } = judged;
-                let (away, ran) = (away.as_secs_f64(), ran.as_secs_f64());
-                let text = format!("{away:>13.1} s {ran:>7.0} s {lost:>4} {doubled:>7} {missed:>6} {gaps:>4}");
+                let [start, away, ran] = [start, away, ran].map(Duration::as_secs_f64);
+                let text = format!(
+                    "{start:>4.1} s {away:>7.1} s {ran:>7.1} s {lost:>4} {doubled:>7} {missed:>6} {gaps:>4}"
+                );
                 f.pad(&text)
             }
             Self::NotApplicable(why) => f.pad(&format!("n/a: {why}")),

@@ -100,9 +100,9 @@ impl Task<'_> {
         let mut theatre = Theatre::open(self.open, self.mount, self.scenario.wish, SEED).await;
         match self.scenario.play(&mut theatre).await {
             Ok(()) => {
-                let (away, ran) = (theatre.away(), theatre.ran());
+                let (start, away, ran) = (theatre.took_to_start(), theatre.away(), theatre.ran());
                 let judged = theatre.verdict().await;
-                Ended::Passed { away, ran, judged }
+                Ended::Passed { start, away, ran, judged }
             }
             Err(reason) => Ended::NotApplicable(reason.0),
         }

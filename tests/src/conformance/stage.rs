@@ -180,14 +180,8 @@ pub struct NotApplicable(pub String);
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::Prelude,
-        Self::Opening,
-        Self::SignOfLife,
-        Self::Credentials,
-        Self::Identity,
-        Self::Send,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Prelude, Self::Opening, Self::SignOfLife, Self::Credentials, Self::Identity, Self::Send];
 
     /// Its name in the table.
     #[must_use]

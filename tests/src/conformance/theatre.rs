@@ -46,6 +46,15 @@ pub struct Said {
     pub refused: bool,
 }
 
+/// Something is done to the first account.
+struct Hurt {
+    began: Instant,
+    /// How often something had struck it before.
+    blows: u64,
+    /// Since when it was ready then.
+    ready_since: Value,
+}
+
 /// A run of one scenario.
 pub struct Theatre {
     /// The platform.
@@ -56,10 +65,12 @@ pub struct Theatre {
     wish: Wish,
     book: Vec<Said>,
     began: Instant,
+    /// How long it took until everybody was ready for the first time.
+    start: Duration,
     /// How long the first account was not ready, all in all.
     away: Duration,
-    /// Since when something is done to it.
-    hurt: Option<(Instant, u64)>,
+    /// What is being done to it.
+    hurt: Option<Hurt>,
     /// Something was done to everybody.
     everybody: bool,
     /// The process was killed.
@@ -70,12 +81,7 @@ pub struct Theatre {
 
 impl Theatre {
     /// Opens a stage in a house and waits until everybody is ready, knows who they are, and has answered.
-    pub async fn open(
-        open: fn(&Opening) -> Box<dyn Stage>,
-        mount: Mount,
-        wish: Wish,
-        seed: u64,
-    ) -> Self {
+    pub async fn open(open: fn(&Opening) -> Box<dyn Stage>, mount: Mount, wish: Wish, seed: u64) -> Self {
         let mut stage = open(&Opening { accounts: wish.accounts, seed, pace: mount.pace() });
         let began = Instant::now();
         let house = House::open(mount, &mut *stage, &wish).await;
@@ -87,6 +93,7 @@ impl Theatre {
             wish,
             book: Vec::new(),
             began,
+            start: Duration::ZERO,
             away: Duration::ZERO,
             hurt: None,
             everybody: false,
@@ -94,7 +101,7 @@ impl Theatre {
             others: Vec::new(),
         };
         theatre.all_ready(SOON).await;
-        theatre.away = began.elapsed();
+        theatre.start = began.elapsed();
         for n in 0..theatre.wish.accounts {
             theatre.say(n, "early", "before anything happens");
         }
@@ -121,7 +128,13 @@ impl Theatre {
         self.began.elapsed()
     }
 
-    /// How long the first account was not ready.
+    /// How long it took until everybody was ready for the first time.
+    #[must_use]
+    pub const fn took_to_start(&self) -> Duration {
+        self.start
+    }
+
+    /// How long the first account was not ready, as far as a scenario did something to it.
     #[must_use]
     pub const fn away(&self) -> Duration {
         self.away
@@ -158,7 +171,8 @@ impl Theatre {
     /// An operator has the first account write to a user.
     pub async fn write(&mut self, user: &str, text: &str) -> usize {
         let to = self.stage.address(FIRST, user);
-        self.house.send(&self.id(FIRST), &to, text, text).await;
+        let key = format!("written-{}", self.book.len());
+        self.house.send(&self.id(FIRST), &to, text, &key).await;
         let (user, text) = (user.to_owned(), text.to_owned());
         self.book.push(Said { account: FIRST, user, text, message: None, refused: false });
         self.book.len() - 1
@@ -175,16 +189,17 @@ impl Theatre {
     /// When there is no such thing on this platform.
     pub async fn harm(&mut self, harm: Harm) -> Result<(), NotApplicable> {
         self.everybody |= matches!(harm, Harm::Unreachable(_));
-        let before = self.stage.blows(FIRST);
+        let (blows, ready_since) = (self.blows(), self.account(FIRST).await["since"].clone());
+        let began = Instant::now();
         self.stage.harm(FIRST, harm)?;
-        self.hurt.get_or_insert((Instant::now(), before));
+        self.hurt.get_or_insert(Hurt { began, blows, ready_since });
         Ok(())
     }
 
     /// Ends whatever was done. It has to have struck.
     pub fn heal(&mut self) {
-        if let Some((_, before)) = self.hurt {
-            assert!(self.blows() > before, "what was done never struck: nothing was shown");
+        if let Some(hurt) = &self.hurt {
+            assert!(self.blows() > hurt.blows, "what was done never struck: nothing was shown");
         }
         self.stage.heal(FIRST);
     }
@@ -195,12 +210,15 @@ impl Theatre {
         self.stage.blows(FIRST)
     }
 
-    /// Waits until the first account is ready after what was done to it, and says how long it was not.
+    /// Waits until the first account is ready after what was done to it, and says how long it was not: no time at all, if
+    /// it stayed ready.
     pub async fn recovered(&mut self, limit: Duration) -> Duration {
         self.until("ready again", limit, async |t| t.state(FIRST).await == "ready").await;
-        let since = self.hurt.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
-        self.away += since;
-        since
+        let Some(hurt) = self.hurt.take() else { return Duration::ZERO };
+        let stayed = self.account(FIRST).await["since"] == hurt.ready_since;
+        let away = if stayed { Duration::ZERO } else { hurt.began.elapsed() };
+        self.away += away;
+        away
     }
 
     /// From now on commits stop there.
@@ -330,9 +348,8 @@ impl Theatre {
                     return false;
                 }
             }
-            (0..t.book.len()).all(|said| {
-                t.copies(said) > 0 || t.book[said].refused || t.fate(said) == Fate::Gone
-            })
+            (0..t.book.len())
+                .all(|said| t.copies(said) > 0 || t.book[said].refused || t.fate(said) == Fate::Gone)
         })
         .await;
     }

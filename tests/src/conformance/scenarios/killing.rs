@@ -56,7 +56,8 @@ impl Step {
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     let scenario = |step: Step| {
-        let scenario = Scenario::new(format!("killed: {}", step.as_str()), move |t| Box::pin(killed(t, step)));
+        let scenario =
+            Scenario::new(format!("killed: {}", step.as_str()), move |t| Box::pin(killed(t, step)));
         if step == Step::TurnRunning { scenario.with_agent_delay("1s") } else { scenario }
     };
     Step::ALL.into_iter().map(scenario).collect()
@@ -80,7 +81,8 @@ async fn reach(t: &mut Theatre, step: Step) -> Played {
             t.hold(Hold::BeforeTheCommit);
             let said = t.say(FIRST, "alice", text);
             let handed_out = [Fate::HandedOut, Fate::Gone];
-            t.until("handed out", SOON, async |t| t.house.is_held() && handed_out.contains(&t.fate(said))).await;
+            t.until("handed out", SOON, async |t| t.house.is_held() && handed_out.contains(&t.fate(said)))
+                .await;
         }
         Step::AfterTheCommit => {
             t.hold(Hold::AfterTheCommit);
@@ -104,13 +106,16 @@ async fn reach(t: &mut Theatre, step: Step) -> Played {
         Step::SendUnderWay => {
             t.harm(Harm::Hang(Phase::Send)).await?;
             let said = t.say(FIRST, "alice", text);
-            t.until("it is sent", SOON, async |t| t.blows() > 0 && t.row(said).await["state"] == "sending").await;
+            t.until("it is sent", SOON, async |t| t.blows() > 0 && t.row(said).await["state"] == "sending")
+                .await;
         }
         Step::Visible => {
             t.harm(Harm::LoseAnswers(Silence::Silent)).await?;
             let said = t.say(FIRST, "alice", text);
-            t.until("visible", SOON, async |t| t.copies(said) == 1 && t.row(said).await["state"] == "sending")
-                .await;
+            t.until("visible", SOON, async |t| {
+                t.copies(said) == 1 && t.row(said).await["state"] == "sending"
+            })
+            .await;
         }
         Step::BeforeItIsSettled => {
             let said = t.say(FIRST, "alice", text);
