@@ -25,3 +25,6 @@ pub type Open = fn(&Opening) -> Box<dyn Stage>;
 
 /// Every channel that has to pass; a new one is one more line here.
 pub const STAGES: &[(&str, Open)] = &[("feishu", feishu::open)];
+
+#[cfg(test)]
+mod tests;

@@ -20,12 +20,12 @@ const PROCESSES: usize = 10;
 const SEED: u64 = 6;
 
 /// What one cell is made of.
-struct Task<'a> {
-    place: usize,
-    scenario: &'a Scenario,
-    channel: &'static str,
-    open: Open,
-    mount: Mount,
+pub(super) struct Task<'a> {
+    pub(super) place: usize,
+    pub(super) scenario: &'a Scenario,
+    pub(super) channel: &'static str,
+    pub(super) open: Open,
+    pub(super) mount: Mount,
 }
 
 /// Plays every scenario for every channel in both mounts, if its name has all of these words; `finished` is called with
@@ -72,7 +72,8 @@ fn in_parallel(tasks: &[Task<'_>], mount: Mount, finished: &(impl Fn(&Cell) + Sy
 }
 
 impl Task<'_> {
-    fn play(&self) -> Cell {
+    /// Plays it on a runtime of its own. A panic, a scenario's or a stage's, is how it failed.
+    pub(super) fn play(&self) -> Cell {
         let began = Instant::now();
         let playing = || match self.mount {
             Mount::Memory => in_virtual_time(self.perform()),
