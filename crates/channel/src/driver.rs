@@ -9,14 +9,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use futures_util::future::{AbortHandle, Abortable, LocalBoxFuture};
-use futures_util::stream::FuturesUnordered;
+use futures_util::future::LocalBoxFuture;
 use moorline_core::{Clock, Failure, Monotonic};
 use tokio::sync::mpsc;
 
 use crate::connector::{AckId, Connector, Effect, Event, Output, RequestId};
-use crate::network::{BoxSocket, HandshakeError, HttpRequest, HttpResponse, Message, Network, NetworkError};
+use crate::network::{BoxSocket, HandshakeError, HttpResponse, Message, Network, NetworkError};
 
 /// Messages waiting to be written. A peer that sends but does not read would otherwise make us hold its acks
 /// without bound (G12).
@@ -78,8 +76,7 @@ pub async fn drive(
         outputs,
         link: Link::Idle,
         outgoing: VecDeque::new(),
-        calls: FuturesUnordered::new(),
-        aborts: BTreeMap::new(),
+        calls: BTreeMap::new(),
         alive_at: None,
         probe_due: None,
         stop_due: None,
@@ -91,11 +88,6 @@ pub async fn drive(
         let occurrence = driver.next(&mut commands).await;
         match occurrence {
             Occurrence::Event(event) => driver.feed(event).await,
-            Occurrence::Called(called) => {
-                if let Some(event) = driver.called(called) {
-                    driver.feed(event).await;
-                }
-            }
             Occurrence::Command(Command::Verdict { ack, stored }) => {
                 driver.feed(Event::Verdict { ack, stored }).await;
             }
@@ -110,13 +102,12 @@ pub async fn drive(
     driver.ended.unwrap_or(Ended::Stopped)
 }
 
-/// A call that is over: which, and how it ended; `None` when it was given up.
-type Called = (RequestId, Option<Result<HttpResponse, NetworkError>>);
+/// The calls under way. They are few, so each wake-up looks at all of them; one that is given up is gone at once.
+type Calls = BTreeMap<RequestId, LocalBoxFuture<'static, Result<HttpResponse, NetworkError>>>;
 
 /// What woke the driver.
 enum Occurrence {
     Event(Event),
-    Called(Called),
     Command(Command),
     Deadline,
 }
@@ -136,9 +127,7 @@ struct Driver {
     outputs: mpsc::Sender<Box<Output>>,
     link: Link,
     outgoing: VecDeque<Message>,
-    calls: FuturesUnordered<LocalBoxFuture<'static, Called>>,
-    /// The calls under way, so that they can be given up.
-    aborts: BTreeMap<RequestId, AbortHandle>,
+    calls: Calls,
     /// The last sign of life; set when the socket opens, so that a peer that never says a word is found out too.
     alive_at: Option<Monotonic>,
     /// When a sign of life that was asked for is overdue.
@@ -164,7 +153,7 @@ impl Driver {
             return tokio::select! {
                 biased;
                 () = sleep_until(due, &*clock) => Occurrence::Deadline,
-                Some(called) = calls.next() => Occurrence::Called(called),
+                event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
                 command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
                 event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
                     *streak = 1;
@@ -178,7 +167,7 @@ impl Driver {
                 *streak += 1;
                 Occurrence::Event(event)
             }
-            Some(called) = calls.next() => Occurrence::Called(called),
+            event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
             command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
             () = sleep_until(due, &*clock) => {
                 *streak = 0;
@@ -240,12 +229,10 @@ impl Driver {
         }
         for effect in self.connector.step(event, self.clock.now()) {
             match effect {
-                Effect::Request { id, request } => self.call(id, request),
-                Effect::Cancel(id) => {
-                    if let Some(abort) = self.aborts.remove(&id) {
-                        abort.abort();
-                    }
+                Effect::Request { id, request } => {
+                    drop(self.calls.insert(id, self.network.http.call(request)))
                 }
+                Effect::Cancel(id) => drop(self.calls.remove(&id)),
                 Effect::Open(request) => self.link = Link::Opening(self.network.websocket.open(request)),
                 Effect::Send(message) if self.outgoing.len() < OUTGOING_LIMIT => {
                     self.outgoing.push_back(message)
@@ -260,20 +247,6 @@ impl Driver {
                 }
             }
         }
-    }
-
-    fn call(&mut self, id: RequestId, request: HttpRequest) {
-        let (abort, registration) = AbortHandle::new_pair();
-        self.aborts.insert(id, abort);
-        let call = Abortable::new(self.network.http.call(request), registration);
-        self.calls.push(Box::pin(async move { (id, call.await.ok()) }));
-    }
-
-    /// What the machine hears of a call that is over; nothing when it gave the call up itself.
-    fn called(&mut self, (id, result): Called) -> Option<Event> {
-        let result = result?;
-        self.aborts.remove(&id);
-        Some(Event::Response { id, result })
     }
 
     async fn emit(&mut self, output: Output) {
@@ -299,6 +272,21 @@ impl Driver {
         });
         // Whether the peer heard the goodbye changes nothing: the socket is dropped either way.
         drop(tokio::time::timeout(GOODBYE_DEADLINE, flushed).await);
+    }
+}
+
+/// Ready when a call is over.
+fn poll_calls(calls: &mut Calls, cx: &mut Context<'_>) -> Poll<Event> {
+    let over = calls.iter_mut().find_map(|(id, call)| match call.as_mut().poll(cx) {
+        Poll::Ready(result) => Some((*id, result)),
+        Poll::Pending => None,
+    });
+    match over {
+        Some((id, result)) => {
+            calls.remove(&id);
+            Poll::Ready(Event::Response { id, result })
+        }
+        None => Poll::Pending,
     }
 }
 

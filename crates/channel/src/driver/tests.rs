@@ -8,7 +8,9 @@ use futures_util::{Sink, SinkExt, Stream, StreamExt, TryStreamExt, future};
 use moorline_core::{FailureClass, Timestamp};
 
 use super::*;
-use crate::network::{Http, HttpRequest, HttpResponse, NetworkErrorKind, WebSocket, WebSocketRequest};
+use crate::network::{Http, HttpRequest, NetworkErrorKind, WebSocket, WebSocketRequest};
+
+mod calls;
 
 /// Tokio's clock: follows the paused time of these tests.
 struct TokioClock(tokio::time::Instant);
@@ -172,8 +174,10 @@ fn run<F: Future<Output = ()>>(script: impl FnOnce(Peer) -> F) -> (Ended, u64, V
         let connection = drive(machine, network, Arc::new(TokioClock(started)), command_rx, output_tx);
         let peer = script(Peer { to_us, from_us, commands, outputs, started });
         let (ended, after) = tokio::select! {
-            ended = connection => (ended, started.elapsed().as_secs()),
+            // Who is polled first has the task's budget first: the connection could use it up again and again.
+            biased;
             () = async { peer.await; future::pending::<()>().await } => unreachable!(),
+            ended = connection => (ended, started.elapsed().as_secs()),
         };
         let log = log.borrow().clone();
         (ended, after, log)

@@ -30,6 +30,9 @@ const STORE_PATIENCE: Duration = Duration::from_secs(2);
 /// each may come again meanwhile. More are not handed to it (G12).
 const STORING: usize = 1_024;
 
+/// How often the log is told again that an operator has to act.
+const BLOCKED_EVERY: Duration = Duration::from_secs(3_600);
+
 /// What a driver may have told us that we have not handled yet.
 const OUTPUTS: usize = 256;
 
@@ -70,6 +73,8 @@ pub(crate) struct Connection {
     told_to_wait: bool,
     /// Deliveries that the store has not answered for.
     storing: usize,
+    /// When the log was last told that an operator has to act.
+    blocked_told: Option<Monotonic>,
 }
 
 /// The connection there is, from its first call to its end.
@@ -126,6 +131,7 @@ impl Connection {
             cut_short: false,
             told_to_wait: false,
             storing: 0,
+            blocked_told: None,
         }
     }
 
@@ -189,11 +195,22 @@ impl Connection {
     fn ended(&mut self, ended: Ended, ctx: &mut Context<Self>) {
         self.attempt = None;
         match ended {
-            Ended::Failed(failure) if !self.is_drained() => self.failed(&failure, ctx),
+            Ended::Failed(failure) if !self.is_drained() => {
+                let failure = self.in_series(failure);
+                self.failed(&failure, ctx);
+            }
             Ended::Stopped if !self.is_drained() => {
                 self.failed(&Failure::transient("the connection was ended"), ctx)
             }
             Ended::Failed(_) | Ended::Stopped => self.gone(),
+        }
+    }
+
+    /// Where sessions come from logins, one that cannot be rebuilt blocks the account.
+    fn in_series(&mut self, failure: Failure) -> Failure {
+        match self.account.plan.login(&[], 0) {
+            Some(_) => self.life.in_series(failure, self.services.clock.now()),
+            None => failure,
         }
     }
 
@@ -348,7 +365,10 @@ impl Connection {
         commands: Option<mpsc::Sender<Command>>,
         ctx: &mut Context<Self>,
     ) {
-        self.event_arrived();
+        // A cursor alone is no event.
+        if !deliveries.is_empty() {
+            self.event_arrived();
+        }
         if self.storing >= STORING {
             tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {STORING} wait for the store");
             self.services.board.measures().refused(&self.account.id);
@@ -461,11 +481,20 @@ impl Connection {
         }
     }
 
-    fn log_setback(&self, was: AccountState, setback: &Setback, failure: &Failure) {
+    fn log_setback(&mut self, was: AccountState, setback: &Setback, failure: &Failure) {
         let (account, generation) = (&self.account.id, self.env.generation);
         let (state, attempt, next_in_ms) = (setback.state, setback.attempt, millis(setback.wait));
         let code = failure.code.as_deref();
-        if was == AccountState::Ready {
+        if state == AccountState::Blocked {
+            let now = self.services.clock.now();
+            let told = self.blocked_told.filter(|told| was == state && now - *told < BLOCKED_EVERY);
+            if told.is_some() {
+                tracing::debug!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "still not connected: {}", failure.message);
+            } else {
+                tracing::error!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "not connected, an operator has to act: {}", failure.message);
+                self.blocked_told = Some(now);
+            }
+        } else if was == AccountState::Ready {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "disconnected: {}", failure.message);
         } else {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "not connected: {}", failure.message);

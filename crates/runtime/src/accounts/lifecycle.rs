@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use moorline_core::{AccountState, BlockReason, Cause, Failure, FailureClass, Monotonic, RetryPolicy};
 
+/// A session that was rebuilt this often without recovering…
+const EXPIRED_ROUNDS: u32 = 5;
+
+/// …and for this long, is over for good where sessions come from logins: a person has to log in again (F-011).
+const EXPIRED_FOR: Duration = Duration::from_secs(120);
+
 /// Where the connection stands and what the next failure will cost.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
@@ -15,6 +21,8 @@ pub(crate) struct Lifecycle {
     conflicts: u32,
     /// Attempts since the connection was last ready.
     attempts: u32,
+    /// Since when, and how often, the platform has called the session expired without a sign of life in between.
+    expired: Option<(Monotonic, u32)>,
     ready_since: Option<Monotonic>,
     down_since: Monotonic,
 }
@@ -49,7 +57,7 @@ impl Lifecycle {
     /// A life that begins in `state`, which has lasted since `down_since`: [`AccountState::Connecting`] for the first
     /// one, else whatever the end of the life before has left the account in.
     pub(crate) fn new(state: AccountState, down_since: Monotonic) -> Self {
-        Self { state, failures: 0, conflicts: 0, attempts: 0, ready_since: None, down_since }
+        Self { state, failures: 0, conflicts: 0, attempts: 0, expired: None, ready_since: None, down_since }
     }
 
     pub(crate) fn state(&self) -> AccountState {
@@ -63,6 +71,7 @@ impl Lifecycle {
 
     /// The platform showed that it is there; `Some` when that made the connection ready.
     pub(crate) fn alive(&mut self, now: Monotonic) -> Option<Recovered> {
+        self.expired = None;
         if self.state == AccountState::Ready {
             return None;
         }
@@ -71,6 +80,25 @@ impl Lifecycle {
         self.ready_since = Some(now);
         self.attempts = 0;
         Some(recovered)
+    }
+
+    /// What a failure is once it is seen as one of a series: a session that cannot be rebuilt needs a login. A notice of
+    /// the platform that all is well ends no series; only a sign of life does.
+    pub(crate) fn in_series(&mut self, failure: Failure, now: Monotonic) -> Failure {
+        if failure.class != FailureClass::SessionExpired {
+            return failure;
+        }
+        let (since, times) = self.expired.unwrap_or((now, 0));
+        let times = times.saturating_add(1);
+        self.expired = Some((since, times));
+        if times <= EXPIRED_ROUNDS || now - since < EXPIRED_FOR {
+            return failure;
+        }
+        let message = format!(
+            "{}: rebuilding the session has not helped, a person has to log in again",
+            failure.message
+        );
+        Failure { class: FailureClass::NeedsLogin, message, ..failure }
     }
 
     /// The connection failed. `policy` is the one of this moment, `unit` is drawn from `0.0..1.0`.
@@ -166,6 +194,42 @@ mod tests {
             [wait(&lost()), wait(&lost()), wait(&conflict), wait(&conflict), wait(&lost())],
             [1, 2, 60, 120, 4]
         );
+    }
+
+    /// F-011: rounds or time, whichever is later; and a revoked session makes few calls although each round is answered.
+    #[test]
+    fn a_session_that_cannot_be_rebuilt_needs_a_login_f011() {
+        let expired = || Failure::new(FailureClass::SessionExpired, "poll: session expired").with_code(-14);
+        for unit in [0.0, 0.5, 1.0] {
+            let mut life = Lifecycle::new(AccountState::Connecting, at(0));
+            life.alive(at(0));
+            let (mut now, mut rounds, mut first_minute) = (at(1_000), 0, 0);
+            let blocked = loop {
+                life.started();
+                let failure = life.in_series(expired(), now);
+                let setback = life.failed(&failure, &POLICY, now, unit);
+                if setback.state == AccountState::Blocked {
+                    break setback;
+                }
+                assert!(rounds > 0 || setback.wait.is_zero(), "rebuilt at once");
+                rounds += 1;
+                now = now + setback.wait;
+                first_minute += u32::from(now - at(1_000) < Duration::from_secs(60));
+            };
+            assert_eq!((blocked.cause.class, blocked.wait.as_secs()), (FailureClass::NeedsLogin, 600));
+            assert_eq!(blocked.cause.code.as_deref(), Some("-14"));
+            assert!(rounds >= 5 && now - at(1_000) >= EXPIRED_FOR, "{rounds}");
+            assert!(now - at(1_000) <= EXPIRED_FOR + Duration::from_secs(60));
+            // Two calls each.
+            assert!(first_minute <= 8, "{first_minute}");
+            // The slow probe finds the same.
+            let failure = life.in_series(expired(), now + Duration::from_secs(600));
+            assert_eq!(failure.class, FailureClass::NeedsLogin);
+            // A sign of life ends the series.
+            life.alive(now + Duration::from_secs(700));
+            let failure = life.in_series(expired(), now + Duration::from_secs(800));
+            assert_eq!(failure.class, FailureClass::SessionExpired);
+        }
     }
 
     #[test]
