@@ -27,9 +27,20 @@
 
 #![forbid(unsafe_code)]
 
+mod control;
+mod faults;
 pub mod feishu;
+mod hub;
+mod link;
 pub mod memory;
+mod mount;
 pub mod server;
 mod simulator;
+pub mod weixin;
 
+pub use faults::Times;
+pub use hub::{Machine, Reach};
+pub use link::{Action, Break, BreakHow, Effect, Input, LinkId, Now, Request, Response, WsMessage};
+pub use memory::Router;
+pub use mount::Mountable;
 pub use simulator::{AppView, Simulator, State};

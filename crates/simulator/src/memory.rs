@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use futures_util::{FutureExt, Sink, Stream};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use moorline_channel::{
     BoxSocket, Close, HandshakeError, Http, HttpRequest, HttpResponse, Message, Network, NetworkError,
     NetworkErrorKind, WebSocket, WebSocketRequest,
@@ -17,21 +17,28 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::feishu::{Effect, Input, Reach, Request, Response, WsMessage};
-use crate::simulator::{Outlet, Simulator};
+use crate::hub::Reach;
+use crate::link::{Break, BreakHow, Effect, Input, Request, Response, WsMessage};
+use crate::mount::{Mountable, Outlet};
 
 /// A network on which there is nothing but this platform, under every host name. Calls take no time unless a fault
 /// makes them; whatever hangs ends at its deadline with [`NetworkErrorKind::Timeout`]. It must be used inside a
 /// tokio runtime, and keeps the platform's timers running while it, a call or a socket of it exists.
-pub fn network(simulator: &Simulator) -> Network {
-    let mount = Rc::new(Mount(Rc::new(Base { simulator: simulator.clone(), timers: RefCell::new(None) })));
+pub fn network(simulator: impl Into<Mountable>) -> Network {
+    let mount = Rc::new(Mount(Rc::new(Base { simulator: simulator.into(), timers: RefCell::new(None) })));
     Network { http: mount.clone(), websocket: mount }
 }
+
+/// One network with several platforms on it, each under host names of its own. Any other name is not known.
+#[derive(Debug, Clone, Default)]
+pub struct Router(Vec<(String, Mountable)>);
+
+struct Routes(Vec<(String, Network)>);
 
 struct Mount(Rc<Base>);
 
 struct Base {
-    simulator: Simulator,
+    simulator: Mountable,
     /// The task behind the platform's timers, from the first use on.
     timers: RefCell<Option<AbortHandle>>,
 }
@@ -43,6 +50,53 @@ struct MemorySocket {
     /// Over for this side: nothing more is yielded or taken.
     ended: bool,
     _base: Rc<Base>,
+}
+
+impl Router {
+    /// A network with nothing on it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a platform under this host name too.
+    #[must_use]
+    pub fn route(mut self, host: &str, simulator: impl Into<Mountable>) -> Self {
+        self.0.push((host.to_owned(), simulator.into()));
+        self
+    }
+
+    /// The network; see [`network`].
+    pub fn network(&self) -> Network {
+        let routes = self.0.iter().map(|(host, platform)| (host.clone(), network(platform.clone())));
+        let routes = Rc::new(Routes(routes.collect()));
+        Network { http: routes.clone(), websocket: routes }
+    }
+}
+
+impl Routes {
+    fn find(&self, url: &Url) -> Result<&Network, NetworkError> {
+        let host = url.host_str().unwrap_or_default();
+        let found = self.0.iter().find(|(name, _)| name == host).map(|(_, network)| network);
+        found.ok_or_else(|| NetworkError::new(NetworkErrorKind::Connect, format!("no host {host} here")))
+    }
+}
+
+impl Http for Routes {
+    fn call(&self, request: HttpRequest) -> LocalBoxFuture<'static, Result<HttpResponse, NetworkError>> {
+        match self.find(&request.url) {
+            Ok(network) => network.http.call(request),
+            Err(error) => std::future::ready(Err(error)).boxed_local(),
+        }
+    }
+}
+
+impl WebSocket for Routes {
+    fn open(&self, request: WebSocketRequest) -> LocalBoxFuture<'static, Result<BoxSocket, HandshakeError>> {
+        match self.find(&request.url) {
+            Ok(network) => network.websocket.open(request),
+            Err(error) => std::future::ready(Err(error.into())).boxed_local(),
+        }
+    }
 }
 
 impl Base {
@@ -84,18 +138,22 @@ impl Http for Mount {
         async move {
             let exchange = async {
                 base.connect().await?;
-                let authorization = request.headers.get(header::AUTHORIZATION);
-                let content_type = request.headers.get(header::CONTENT_TYPE);
                 let input = Request {
                     method: request.method.to_string(),
-                    authorization: authorization.and_then(|value| value.to_str().ok()).map(str::to_owned),
-                    content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
                     body: request.body.clone(),
-                    ..request_for(&request.url)
+                    ..request_for(&request.url).with_headers(&request.headers)
                 };
                 let mut outlet = base.simulator.open(Input::Call(input));
                 match outlet.next().await {
-                    Some(Effect::Respond(response)) => respond(response, request.body_limit),
+                    Some(Effect::Respond(response)) => {
+                        let response = respond(response, request.body_limit)?;
+                        outlet.input(Input::Delivered);
+                        Ok(response)
+                    }
+                    Some(Effect::Break(_, Break { how: BreakHow::Stall, .. })) => {
+                        std::future::pending().await
+                    }
+                    Some(Effect::Break(..)) => Err(reset("the answer broke off")),
                     _ => Err(reset("the call was answered with a reset")),
                 }
             };
@@ -211,8 +269,7 @@ fn request_for(url: &Url) -> Request {
         method: "GET".to_owned(),
         path: url.path().to_owned(),
         query: url.query_pairs().into_owned().collect(),
-        authorization: None,
-        content_type: None,
+        headers: Vec::new(),
         body: Bytes::new(),
         ws_origin: format!("{scheme}://{host}{port}"),
     }

@@ -35,9 +35,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::feishu::Reach;
-use crate::simulator::Simulator;
+use crate::hub::Reach;
+use crate::mount::Mountable;
 
+mod body;
 mod connection;
 mod control;
 mod wire;
@@ -116,7 +117,7 @@ impl Server {
     ///
     /// # Errors
     /// When an address is not loopback or cannot be listened on.
-    pub fn start(simulator: &Simulator, options: impl Into<Options>) -> Result<Self, ServerError> {
+    pub fn start(simulator: impl Into<Mountable>, options: impl Into<Options>) -> Result<Self, ServerError> {
         let options = options.into();
         let platform = options.listen.iter().map(|&address| listening(address, false));
         let mut listeners = platform.collect::<Result<Vec<_>, _>>()?;
@@ -132,7 +133,7 @@ impl Server {
             .build()
             .map_err(ServerError::Thread)?;
         let (stop, stopped) = watch::channel(false);
-        let simulator = simulator.clone();
+        let simulator = simulator.into();
         let thread = std::thread::Builder::new()
             .name("simulator".to_owned())
             .spawn(move || runtime.block_on(serve(simulator, listeners, stopped)))
@@ -176,7 +177,7 @@ impl Drop for Server {
 }
 
 /// Runs until stopped; dropping the tasks closes their sockets.
-async fn serve(simulator: Simulator, listeners: Vec<Listening>, mut stopped: watch::Receiver<bool>) {
+async fn serve(simulator: Mountable, listeners: Vec<Listening>, mut stopped: watch::Receiver<bool>) {
     let (recoveries, mut due) = mpsc::channel(16);
     let mut tasks = JoinSet::new();
     tasks.spawn(simulator.clone().run_timers());

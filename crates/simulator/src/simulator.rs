@@ -1,47 +1,22 @@
 //! The handle that tests and mounts share.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use moorline_core::{ChatId, Clock, EventId, MessageId, Monotonic, Timestamp};
-use parking_lot::Mutex;
+use moorline_core::{ChatId, Clock, EventId, MessageId};
 use serde::Serialize;
-use tokio::sync::{mpsc, watch};
-use tokio::time::Instant;
 
 use crate::feishu::{
-    Action, Activity, App, AppId, ChatType, ConnectionInfo, ConnectionLimit, Counters, Cut, Effect, Fault,
-    Input, Ledger, LinkId, NewApp, Now, OddFrame, Person, Platform, Push, Pushed, Rates, Reach, Redelivery,
-    Resource, Times, UnknownApp,
+    Activity, App, AppId, ChatType, ConnectionInfo, ConnectionLimit, Counters, Cut, Fault, Ledger, NewApp,
+    OddFrame, Person, Platform, Push, Pushed, Rates, Redelivery, Resource, Times, UnknownApp,
 };
+use crate::hub::{Hub, Reach, Virtual};
+use crate::link::Now;
+use crate::mount::Mountable;
 
-/// Effects a mount has not carried out yet. A client that does not read for this long is reset (G12).
-const OUTLET_LIMIT: usize = 65_536;
-
-/// A handle to one simulated platform; clones share it. Every method may be called from any thread.
+/// A handle to one simulated Feishu platform; clones share it. Every method may be called from any thread.
 #[derive(Clone)]
-pub struct Simulator(Arc<Shared>);
-
-struct Shared {
-    inner: Mutex<Inner>,
-    clock: Box<dyn Clock>,
-    /// When the platform next has something to do by itself; the mounts wait for it.
-    alarm: watch::Sender<Option<Monotonic>>,
-    reach: watch::Sender<Reach>,
-}
-
-struct Inner {
-    platform: Platform,
-    outlets: HashMap<LinkId, mpsc::Sender<Effect>>,
-}
-
-/// What a mount reads to serve one link. Dropping it tells the platform that the client is gone.
-pub(crate) struct Outlet {
-    link: LinkId,
-    effects: mpsc::Receiver<Effect>,
-    simulator: Simulator,
-}
+pub struct Simulator(Hub<Platform>);
 
 /// Everything there is to see, as `GET /_simulator/state` shows it.
 #[derive(Debug, Clone, Serialize)]
@@ -84,13 +59,7 @@ impl Simulator {
 
     /// An empty platform on this clock. Its monotonic half has to advance with tokio's time.
     pub fn with_clock(seed: u64, clock: impl Clock + 'static) -> Self {
-        let inner = Inner { platform: Platform::new(seed), outlets: HashMap::new() };
-        Self(Arc::new(Shared {
-            inner: Mutex::new(inner),
-            clock: Box::new(clock),
-            alarm: watch::Sender::new(None),
-            reach: watch::Sender::new(Reach::Open),
-        }))
+        Self(Hub::new(Platform::new(seed), clock))
     }
 
     /// Adds an app. An app_id that is there already replaces its secret, name and open_id, and nothing else.
@@ -240,12 +209,12 @@ impl Simulator {
     /// Makes the whole platform reachable or not, for new connections; open WebSockets are not touched
     /// ([`Self::drop_connections`] does that).
     pub fn set_reach(&self, reach: Reach) {
-        self.0.reach.send_replace(reach);
+        self.0.reach().send_replace(reach);
     }
 
     /// Whether the platform can be reached.
     pub fn reach(&self) -> Reach {
-        *self.0.reach.borrow()
+        *self.0.reach().borrow()
     }
 
     /// Both ledgers as they are now.
@@ -292,132 +261,20 @@ impl Simulator {
         })
     }
 
-    /// Begins a link for a mount: its input goes into the platform, its effects come out of the outlet.
-    pub(crate) fn open(&self, input: Input) -> Outlet {
-        let (sender, effects) = mpsc::channel(OUTLET_LIMIT);
-        let mut inner = self.0.inner.lock();
-        let link = inner.platform.new_link();
-        inner.outlets.insert(link, sender);
-        drop(inner);
-        let outlet = Outlet { link, effects, simulator: self.clone() };
-        outlet.input(input);
-        outlet
-    }
-
-    /// Lets the platform do what it does by itself when it is due. Every mount runs this; several at a time do no
-    /// harm, because whatever is due is done once.
-    pub(crate) async fn run_timers(self) {
-        let mut alarm = self.0.alarm.subscribe();
-        loop {
-            let now = self.with(|_, now| now);
-            let due = *alarm.borrow_and_update();
-            let wait = async {
-                match due {
-                    Some(due) => tokio::time::sleep(due - now.monotonic).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                () = wait => {}
-                changed = alarm.changed() => if changed.is_err() { return },
-            }
-        }
-    }
-
-    /// Changes with [`Self::set_reach`].
-    pub(crate) fn reach_changes(&self) -> watch::Receiver<Reach> {
-        self.0.reach.subscribe()
-    }
-
-    /// Runs something on the platform after everything that is due, and hands its actions to the mounts.
+    /// Runs something on the platform after everything that is due.
     fn with<R>(&self, f: impl FnOnce(&mut Platform, Now) -> R) -> R {
-        let mut inner = self.0.inner.lock();
-        let now = Now { monotonic: self.0.clock.now(), wall: self.0.clock.wall() };
-        inner.platform.advance(now);
-        let result = f(&mut inner.platform, now);
-        inner.route(now);
-        let alarm = inner.platform.next_due();
-        self.0.alarm.send_if_modified(|current| std::mem::replace(current, alarm) != alarm);
-        result
+        self.0.with(f)
+    }
+}
+
+impl From<&Simulator> for Mountable {
+    fn from(simulator: &Simulator) -> Self {
+        Self::new(&simulator.0, simulator.clone())
     }
 }
 
 impl fmt::Debug for Simulator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Simulator")
-    }
-}
-
-// === impl Inner ===
-
-impl Inner {
-    /// Hands out actions. A link whose mount is gone, or too slow, is over for the platform too.
-    fn route(&mut self, now: Now) {
-        loop {
-            let actions = self.platform.take_actions();
-            if actions.is_empty() {
-                return;
-            }
-            for Action { link, effect } in actions {
-                let Some(outlet) = self.outlets.get(&link) else { continue };
-                if outlet.try_send(effect).is_err() {
-                    self.outlets.remove(&link);
-                    self.platform.input(link, Input::Gone, now);
-                }
-            }
-        }
-    }
-}
-
-// === impl Outlet ===
-
-impl Outlet {
-    /// The next effect; `None` when the platform has cut the link for being too slow.
-    pub(crate) async fn next(&mut self) -> Option<Effect> {
-        self.effects.recv().await
-    }
-
-    /// The same as a poll.
-    pub(crate) fn poll_next(&mut self, cx: &mut std::task::Context<'_>) -> std::task::Poll<Option<Effect>> {
-        self.effects.poll_recv(cx)
-    }
-
-    /// Something happened on this link.
-    pub(crate) fn input(&self, input: Input) {
-        self.simulator.with(|platform, now| platform.input(self.link, input, now));
-    }
-}
-
-impl Drop for Outlet {
-    fn drop(&mut self) {
-        self.simulator.0.inner.lock().outlets.remove(&self.link);
-        self.input(Input::Gone);
-    }
-}
-
-/// The clock of a simulator that was given none. It counts what passes of tokio's time, and stands still where that
-/// jumps back, as it does when a paused runtime ends and another one takes over the platform.
-struct Virtual(Mutex<(Instant, Monotonic)>);
-
-impl Virtual {
-    /// 2026-11-20T12:00:00Z.
-    const START: Timestamp = Timestamp::from_millis(1_795_176_000_000);
-
-    fn starting_now() -> Self {
-        Self(Mutex::new((Instant::now(), Monotonic::default())))
-    }
-}
-
-impl Clock for Virtual {
-    fn now(&self) -> Monotonic {
-        let mut last = self.0.lock();
-        let now = Instant::now();
-        *last = (now, last.1 + now.saturating_duration_since(last.0));
-        last.1
-    }
-
-    fn wall(&self) -> Timestamp {
-        Self::START + self.now().since_origin()
     }
 }

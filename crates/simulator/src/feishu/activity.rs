@@ -5,10 +5,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::AppId;
-use super::link::Now;
 use super::platform::{Platform, UnknownApp};
 use super::push::{ChatType, TENANT};
 use super::reactions::Reaction;
+use crate::link::Now;
 
 /// Something that happens. In JSON: `{"recalled":{"message_id":"om_…"}}`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

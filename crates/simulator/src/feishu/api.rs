@@ -10,9 +10,9 @@ use super::app::{AppId, Ticket, Token};
 use super::connection::{TOO_MANY, client_config};
 use super::fault::{Answer, ConfigShape, Fault, Lost};
 use super::limits::{RefusedAt, rate_limited};
-use super::link::{Effect, LinkId, Now, Request, Response};
 use super::platform::Platform;
 use super::resources::ResourceKind;
+use crate::link::{Effect, LinkId, Now, Request, Response};
 
 /// No token in the request.
 pub(crate) const TOKEN_MISSING: i64 = 99_991_661;
@@ -340,7 +340,7 @@ impl Platform {
 
     /// The app whose valid token the request carries (§3.2).
     pub(crate) fn authorized(&self, request: &Request, now: Now) -> Result<AppId, Response> {
-        let Some(header) = request.authorization.as_deref().filter(|header| !header.is_empty()) else {
+        let Some(header) = request.header("authorization").filter(|header| !header.is_empty()) else {
             return Err(refusal(400, TOKEN_MISSING, "Missing access token for authorization"));
         };
         let token = header.strip_prefix("Bearer ").filter(|token| token.starts_with("t-"));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::Faults;
 use super::limits::ConnectionLimit;
-use super::link::LinkId;
+use crate::link::LinkId;
 
 /// An app's id: `cli_` and 16 hex digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::app::{AppId, ConnectionInfo};
 use super::fault::{ConfigShape, Cut, Fault, HandshakeFault, OddFrame};
 use super::frame::{Frame, Header, METHOD_CONTROL, METHOD_DATA};
-use super::link::{Effect, LinkId, Now, Request, Response, WsMessage};
 use super::platform::{Platform, Timer, UnknownApp};
+use crate::link::{Effect, LinkId, Now, Request, Response, WsMessage};
 
 /// "Too many connections for the app", as endpoint code and as `Handshake-Autherrcode`.
 pub(crate) const TOO_MANY: i64 = 1_000_040_350;

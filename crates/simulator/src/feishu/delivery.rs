@@ -11,11 +11,12 @@ use super::activity::CARD_ACTION;
 use super::app::AppId;
 use super::callback::Callback;
 use super::connection::odd_payload;
-use super::fault::{Fault, OddFrame, Split, millis};
+use super::fault::{Fault, OddFrame, Split};
 use super::frame::{Frame, Header, METHOD_DATA};
 use super::ledger::EventRecord;
-use super::link::{Effect, LinkId, Now, WsMessage};
 use super::platform::{Platform, Timer, TimerKey, UnknownApp};
+use crate::faults::millis;
+use crate::link::{Effect, LinkId, Now, WsMessage};
 
 /// How events that were not acked are pushed again (§2.5).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::api::{Api, FIELD_VALIDATION, json_answer, refusal};
 use super::app::AppId;
 use super::fault::{Fault, Lost};
-use super::link::{LinkId, Now, Request, Response};
 use super::platform::Platform;
 use super::sending::{Author, Posted, RICH_LIMIT, TEXT_LIMIT, text_of};
+use crate::link::{LinkId, Now, Request, Response};
 
 /// How old a card may be to be updated.
 const CARD_AGE: Duration = Duration::from_secs(14 * 86_400);

@@ -7,6 +7,8 @@ use moorline_core::ChatId;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::faults::millis;
+
 /// Something that goes wrong at one place of the protocol. Faults of one place strike one after the other, in the
 /// order in which they were set. In JSON: `"hold"`, `{"endpoint":{"status":503}}`, `{"late_pong":1500}`; times are
 /// milliseconds.
@@ -94,16 +96,6 @@ pub enum Fault {
     LoseUploadAnswer(Lost),
     /// A download is answered like this.
     Download(Answer),
-}
-
-/// How often a fault strikes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Times {
-    /// This often, then it is gone.
-    Count(u32),
-    /// Until it is cleared.
-    UntilCleared,
 }
 
 /// What a call gets instead of its proper answer.
@@ -282,75 +274,19 @@ pub enum OddFrame {
 }
 
 /// The faults of one app.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Faults {
-    /// In the order in which they were set.
-    set: Vec<(Fault, Times)>,
-    /// How often each has struck, in the order of their first times.
-    struck: Vec<(Fault, u64)>,
-}
+pub(crate) type Faults = crate::faults::Faults<Fault>;
 
 impl Faults {
-    pub(crate) fn set(&mut self, fault: Fault, times: Times) {
-        if times != Times::Count(0) {
-            self.set.push((fault, times));
-        }
-    }
-
-    pub(crate) fn clear(&mut self) {
-        self.set.clear();
-    }
-
-    pub(crate) fn list(&self) -> &[(Fault, Times)] {
-        &self.set
-    }
-
-    pub(crate) fn struck(&self) -> &[(Fault, u64)] {
-        &self.struck
-    }
-
     /// Whether the channel is held down, which is then counted as a blow.
     pub(crate) fn held(&mut self) -> bool {
         self.take(|fault| (*fault == Fault::Hold).then_some(())).is_some()
-    }
-
-    /// The first fault `pick` knows, used up by one.
-    pub(crate) fn take<T>(&mut self, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
-        let (index, found) =
-            self.set.iter().enumerate().find_map(|(index, (fault, _))| Some((index, pick(fault)?)))?;
-        let (fault, times) = self.set.get_mut(index)?;
-        match self.struck.iter_mut().find(|(known, _)| known == fault) {
-            Some((_, count)) => *count += 1,
-            None => self.struck.push((fault.clone(), 1)),
-        }
-        if let Times::Count(left) = times {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.set.remove(index);
-            }
-        }
-        Some(found)
-    }
-}
-
-/// Spans as whole milliseconds.
-pub(crate) mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(crate) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(moorline_core::millis(*span))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::Times;
 
     #[test]
     fn faults_of_one_place_strike_in_order_and_run_out() {

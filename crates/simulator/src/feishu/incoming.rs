@@ -7,10 +7,10 @@ use super::app::AppId;
 use super::delivery::record;
 use super::fault::{Echo, Fault};
 use super::ledger::EventRecord;
-use super::link::Now;
 use super::platform::{Chat, Platform, UnknownApp};
 use super::push::{ChatType, Mention, Push, Pushed};
 use super::sending::{Author, Posted};
+use crate::link::Now;
 
 impl Platform {
     /// A user writes.

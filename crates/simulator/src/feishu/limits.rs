@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{Api, refusal};
 use super::app::AppId;
-use super::link::Response;
 use super::platform::{Platform, UnknownApp};
 use super::push::ChatType;
+use crate::link::Response;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);

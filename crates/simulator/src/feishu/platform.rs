@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use moorline_core::{ChatId, MessageId, Monotonic, UserId};
-use serde::{Deserialize, Serialize};
 
 use super::app::{App, AppId, AppState, ConnectionInfo, Counters, NewApp};
 use super::connection::Connection;
 use super::delivery::{Delivery, Event, Redelivery};
-use super::fault::{Cut, Fault, Times};
+use super::fault::{Cut, Fault};
 use super::ledger::Ledger;
 use super::limits::Limiter;
-use super::link::{Action, Effect, Input, LinkId, Now};
 use super::people::Person;
 use super::push::ChatType;
 use super::resources::Stored;
 use super::retention::Retention;
 use super::sending::{Posted, Sent};
+use crate::faults::Times;
+use crate::hub::Machine;
+use crate::link::{Action, Effect, Input, LinkId, Now};
 
-/// A Feishu platform without I/O and without a clock: [`Platform::step`] takes what happened on a link and when,
+/// A Feishu platform without I/O and without a clock: [`Machine::step`] takes what happened on a link and when,
 /// and gives what has to be done. Whatever was due before that moment is done first, at its own time, so it does
 /// not matter how late a mount calls.
 pub struct Platform {
@@ -81,19 +82,6 @@ pub(crate) enum Timer {
     Establish { link: LinkId, app: AppId, service: i32, device_id: String },
 }
 
-/// Whether new connections to the platform succeed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reach {
-    /// Yes.
-    #[default]
-    Open,
-    /// TCP is refused.
-    Refused,
-    /// TCP is accepted, and then nothing is read or written.
-    Hangs,
-}
-
 /// There is no app with this id on the platform.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("there is no app {0} on the simulated platform: add it first")]
@@ -128,61 +116,6 @@ impl Platform {
         }
     }
 
-    /// A number for a link that begins.
-    pub fn new_link(&mut self) -> LinkId {
-        self.last_link += 1;
-        LinkId(self.last_link)
-    }
-
-    /// Takes what happened on a link, and gives what has to be done, in order.
-    pub fn step(&mut self, link: LinkId, input: Input, now: Now) -> Vec<Action> {
-        self.advance(now);
-        self.input(link, input, now);
-        self.take_actions()
-    }
-
-    /// Does what is due by now. [`Platform::take_actions`] has the outcome.
-    pub fn advance(&mut self, now: Now) {
-        while let Some(entry) = self.timers.first_entry() {
-            let due = entry.key().0;
-            if due > now.monotonic {
-                return;
-            }
-            let timer = entry.remove();
-            let then = Now { monotonic: due, wall: now.wall.minus(now.monotonic - due) };
-            match timer {
-                Timer::Budget { event } => self.failed(event, then),
-                Timer::Redeliver { event } => self.attempt(event, then),
-                // Nothing comes out of a black hole, whatever was under way.
-                Timer::Effect { link, .. } if self.is_black_hole(link) => {}
-                Timer::Effect { link, effect } => self.act(link, effect),
-                Timer::Establish { link, app, service, device_id } => {
-                    self.handshakes.remove(&link);
-                    self.establish(link, app, service, device_id, then);
-                }
-            }
-        }
-    }
-
-    /// When the platform next does something by itself.
-    pub fn next_due(&self) -> Option<Monotonic> {
-        self.timers.first_key_value().map(|(key, _)| key.0)
-    }
-
-    /// What has to be done since the last call, in order.
-    pub fn take_actions(&mut self) -> Vec<Action> {
-        std::mem::take(&mut self.actions)
-    }
-
-    pub(crate) fn input(&mut self, link: LinkId, input: Input, now: Now) {
-        match input {
-            Input::Call(request) => self.call(link, &request, now),
-            Input::Handshake(request) => self.handshake(link, &request, now),
-            Input::Message(message) => self.message(link, message, now),
-            Input::Gone => self.gone(link),
-        }
-    }
-
     pub(crate) fn act(&mut self, link: LinkId, effect: Effect) {
         self.actions.push(Action { link, effect });
     }
@@ -206,6 +139,53 @@ impl Platform {
             self.act(link, effect);
         } else {
             self.set_timer(now.monotonic + delay, Timer::Effect { link, effect });
+        }
+    }
+}
+
+impl Machine for Platform {
+    fn new_link(&mut self) -> LinkId {
+        self.last_link += 1;
+        LinkId(self.last_link)
+    }
+
+    fn advance(&mut self, now: Now) {
+        while let Some(entry) = self.timers.first_entry() {
+            let due = entry.key().0;
+            if due > now.monotonic {
+                return;
+            }
+            let timer = entry.remove();
+            let then = Now { monotonic: due, wall: now.wall.minus(now.monotonic - due) };
+            match timer {
+                Timer::Budget { event } => self.failed(event, then),
+                Timer::Redeliver { event } => self.attempt(event, then),
+                // Nothing comes out of a black hole, whatever was under way.
+                Timer::Effect { link, .. } if self.is_black_hole(link) => {}
+                Timer::Effect { link, effect } => self.act(link, effect),
+                Timer::Establish { link, app, service, device_id } => {
+                    self.handshakes.remove(&link);
+                    self.establish(link, app, service, device_id, then);
+                }
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Monotonic> {
+        self.timers.first_key_value().map(|(key, _)| key.0)
+    }
+
+    fn take_actions(&mut self) -> Vec<Action> {
+        std::mem::take(&mut self.actions)
+    }
+
+    fn input(&mut self, link: LinkId, input: Input, now: Now) {
+        match input {
+            Input::Call(request) => self.call(link, &request, now),
+            Input::Handshake(request) => self.handshake(link, &request, now),
+            Input::Message(message) => self.message(link, message, now),
+            Input::Delivered => {}
+            Input::Gone => self.gone(link),
         }
     }
 }

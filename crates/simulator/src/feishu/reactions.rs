@@ -8,8 +8,8 @@ use super::api::{Api, FIELD_VALIDATION, json_answer, refusal};
 use super::app::AppId;
 use super::fault::Fault;
 use super::ledger::ReactionRecord;
-use super::link::{LinkId, Now, Request, Response};
 use super::platform::Platform;
+use crate::link::{LinkId, Now, Request, Response};
 
 /// Names whose wrong spelling is noticed. Any other word passes: the platform's list is long, and not documented on
 /// the protocol page.

@@ -7,9 +7,9 @@ use serde_json::json;
 use super::api::{Api, json_answer, refusal};
 use super::app::AppId;
 use super::fault::{Fault, Lost};
-use super::link::{LinkId, Now, Request, Response};
 use super::multipart::{self, Field};
 use super::platform::Platform;
+use crate::link::{LinkId, Now, Request, Response};
 
 /// The largest image that can be uploaded.
 const IMAGE_LIMIT: usize = 10 << 20;
@@ -169,7 +169,7 @@ impl Platform {
 /// The resource in an upload, and its `file_type`.
 fn uploaded(request: &Request, kind: ResourceKind) -> Result<(Resource, String), Response> {
     let invalid = |what: &str| refusal(400, 234_001, &format!("Invalid request param; ext={what}"));
-    let form = multipart::fields(request.content_type.as_deref().unwrap_or_default(), &request.body)
+    let form = multipart::fields(request.header("content-type").unwrap_or_default(), &request.body)
         .ok_or_else(|| invalid("not a form"))?;
     let field = |name: &str| form.iter().find(|field| field.name == name);
     let text = |name: &str| field(name).and_then(|field| std::str::from_utf8(field.value).ok());

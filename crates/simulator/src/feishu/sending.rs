@@ -10,11 +10,11 @@ use super::api::{Api, FIELD_VALIDATION, json_answer, refusal};
 use super::app::AppId;
 use super::fault::{Fault, Lost};
 use super::ledger::Visible;
-use super::link::{LinkId, Now, Request, Response};
 use super::people::Identity;
 use super::platform::{Chat, Platform};
 use super::push::{ChatType, Mention, TENANT};
 use super::reactions::Reaction;
+use crate::link::{LinkId, Now, Request, Response};
 
 /// How long a uuid protects from a second message.
 const UUID_WINDOW: Duration = Duration::from_secs(3_600);

@@ -6,6 +6,7 @@ use moorline_core::{EventId, Monotonic, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::hub::Machine;
 
 mod activities;
 mod calls;
@@ -54,9 +55,8 @@ impl Bench {
             method: method.to_owned(),
             path: path.to_owned(),
             query: query.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-            authorization: token.map(|token| format!("Bearer {token}")),
+            headers: token.map(bearer).into_iter().collect(),
             body: body.to_string().into(),
-            content_type: None,
             ws_origin: "ws://here".to_owned(),
         };
         self.raw(link, request)
@@ -127,6 +127,10 @@ impl Bench {
     fn counters(&self) -> Counters {
         self.platform.counters(&self.app.app_id).unwrap()
     }
+}
+
+fn bearer(token: &str) -> (String, String) {
+    ("authorization".to_owned(), format!("Bearer {token}"))
 }
 
 fn frames(actions: &[Action]) -> Vec<(LinkId, Frame)> {

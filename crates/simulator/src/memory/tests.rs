@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use http::Method;
+use http::{Method, header};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
+use crate::Simulator;
 use crate::feishu::{Answer, App, Cut, Fault, Frame, HandshakeFault, Header, Lost, NewApp, Push, Times};
 
 const TOKEN: &str = "/open-apis/auth/v3/tenant_access_token/internal";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -22,10 +22,12 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
+use super::body::Body;
 use super::control;
 use super::wire::{Fate, Wire};
-use crate::feishu::{Effect, Input, Reach, Request, WsMessage};
-use crate::simulator::{Outlet, Simulator};
+use crate::hub::Reach;
+use crate::link::{Effect, Input, Request, Response, WsMessage};
+use crate::mount::{Mountable, Outlet};
 
 /// The longest body of a call: more than the longest upload the platform takes.
 const BODY_LIMIT: usize = 32 << 20;
@@ -39,7 +41,7 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// What every connection of a listener shares.
 #[derive(Clone)]
 pub(super) struct Context {
-    pub(super) simulator: Simulator,
+    pub(super) simulator: Mountable,
     /// Takes how long from now the platform becomes reachable again.
     pub(super) recoveries: mpsc::Sender<Duration>,
     address: SocketAddr,
@@ -58,10 +60,10 @@ struct Visit {
     upgrade: Mutex<Option<(OnUpgrade, Outlet)>>,
 }
 
-type Answer = hyper::Response<Full<Bytes>>;
+type Answer = hyper::Response<Body>;
 
 impl Context {
-    pub(super) fn new(simulator: Simulator, recoveries: mpsc::Sender<Duration>, address: SocketAddr) -> Self {
+    pub(super) fn new(simulator: Mountable, recoveries: mpsc::Sender<Duration>, address: SocketAddr) -> Self {
         Self { simulator, recoveries, address }
     }
 }
@@ -145,8 +147,17 @@ impl Visit {
         }
         let (parts, body) = request.into_parts();
         let call = self.request(&parts, collect(body).await);
+        // While this waits, hyper reads on, and drops it as soon as the client has closed the connection.
         let mut outlet = self.context.simulator.open(Input::Call(call));
-        self.outcome(outlet.next().await).await
+        match outlet.next().await {
+            Some(Effect::Respond(response)) => {
+                answer(response, |bytes| Body::whole(bytes, outlet, self.wire.clone()))
+            }
+            Some(Effect::Break(response, after)) => {
+                answer(response, |bytes| Body::broken(bytes, after, outlet, self.wire.clone()))
+            }
+            other => self.outcome(other).await,
+        }
     }
 
     async fn handshake(&self, request: Request, key: &HeaderValue, upgrade: OnUpgrade) -> Answer {
@@ -170,15 +181,7 @@ impl Visit {
     /// The answer to a call or a refused handshake. For everything else the connection is ended instead.
     async fn outcome(&self, effect: Option<Effect>) -> Answer {
         match effect {
-            Some(Effect::Respond(response)) => {
-                let mut answer = hyper::Response::new(Full::from(response.body));
-                *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
-                let headers = response.headers.into_iter().filter_map(|(name, value)| {
-                    Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
-                });
-                answer.headers_mut().extend(headers.collect::<HeaderMap>());
-                answer
-            }
+            Some(Effect::Respond(response)) => answer(response, Body::from),
             Some(Effect::Fin | Effect::Close { .. }) => {
                 self.wire.decide(Fate::Fin);
                 std::future::pending().await
@@ -191,18 +194,16 @@ impl Visit {
     }
 
     fn request(&self, parts: &http::request::Parts, body: Bytes) -> Request {
-        let authorization = parts.headers.get(header::AUTHORIZATION);
-        let content_type = parts.headers.get(header::CONTENT_TYPE);
         let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         Request {
             method: parts.method.to_string(),
             path: parts.uri.path().to_owned(),
             query: query.into_owned().collect(),
-            authorization: authorization.and_then(|value| value.to_str().ok()).map(str::to_owned),
-            content_type: content_type.and_then(|value| value.to_str().ok()).map(str::to_owned),
+            headers: Vec::new(),
             body,
             ws_origin: format!("ws://{}", self.context.address),
         }
+        .with_headers(&parts.headers)
     }
 }
 
@@ -275,7 +276,18 @@ async fn collect(body: Incoming) -> Bytes {
 }
 
 fn plain(status: StatusCode) -> Answer {
-    let mut answer = hyper::Response::new(Full::default());
+    let mut answer = hyper::Response::new(Body::from(Bytes::new()));
     *answer.status_mut() = status;
+    answer
+}
+
+/// An answer of the platform, with a body made from its bytes.
+fn answer(response: Response, body: impl FnOnce(Bytes) -> Body) -> Answer {
+    let mut answer = hyper::Response::new(body(response.body));
+    *answer.status_mut() = StatusCode::from_u16(response.status).unwrap_or_default();
+    let headers = response.headers.into_iter().filter_map(|(name, value)| {
+        Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
+    });
+    answer.headers_mut().extend(headers.collect::<HeaderMap>());
     answer
 }

@@ -13,6 +13,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::*;
+use crate::Simulator;
 use crate::feishu::{Answer, App, Cut, Fault, Frame, Header, Lost, NewApp, Push, Times};
 
 type Socket = WebSocketStream<TcpStream>;

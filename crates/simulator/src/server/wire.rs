@@ -78,6 +78,15 @@ impl Wire {
         }
     }
 
+    /// Whether the peer is seen to have closed its side, without reading anything it sent.
+    pub(super) fn peer_is_gone(&self) -> bool {
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        match SockRef::from(&self.0.tcp).peek(&mut byte) {
+            Ok(count) => count == 0,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+
     /// Returns when the peer has closed its side, without reading anything it sent.
     pub(super) async fn closed_by_peer(&self) {
         // "Priority" is the one interest that wakes for the end of the stream and not for bytes in it.

@@ -142,7 +142,7 @@ fn what_a_bot_says_comes_back_as_set() {
             method: "POST".to_owned(),
             path: "/open-apis/im/v1/messages".to_owned(),
             query: vec![("receive_id_type".to_owned(), "chat_id".to_owned())],
-            authorization: Some(format!("Bearer {token}")),
+            headers: vec![bearer(&token)],
             body: text("oc_1", "a", "").to_string().into(),
             ..Request::default()
         };

@@ -20,8 +20,10 @@ fn upload(bench: &mut Bench, token: &str, path: &str, body: Vec<u8>) -> Value {
     let request = Request {
         method: "POST".to_owned(),
         path: format!("/open-apis/im/v1/{path}"),
-        authorization: Some(format!("Bearer {token}")),
-        content_type: Some("multipart/form-data; boundary=xyz".to_owned()),
+        headers: vec![
+            bearer(token),
+            ("content-type".to_owned(), "multipart/form-data; boundary=xyz".to_owned()),
+        ],
         body: body.into(),
         ..Request::default()
     };

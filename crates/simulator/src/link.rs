@@ -1,5 +1,5 @@
-//! What a mount and the platform say to each other about one link: a call, or a WebSocket from its handshake to
-//! its end.
+//! What a mount and a platform say to each other about one link: a call, or a WebSocket from its handshake to its
+//! end.
 
 use bytes::Bytes;
 use moorline_core::{Monotonic, Timestamp};
@@ -26,7 +26,9 @@ pub enum Input {
     Handshake(Request),
     /// A message of the client.
     Message(WsMessage),
-    /// The client is gone, whatever was under way.
+    /// The whole answer of this call was handed to the client, to its last byte: it may have been read.
+    Delivered,
+    /// The link is over: the client is gone, whatever was under way, or it has been [served](Input::Delivered).
     Gone,
 }
 
@@ -39,10 +41,8 @@ pub struct Request {
     pub path: String,
     /// The decoded query.
     pub query: Vec<(String, String)>,
-    /// The `Authorization` header.
-    pub authorization: Option<String>,
-    /// The `Content-Type` header.
-    pub content_type: Option<String>,
+    /// All headers, their names in lower case; those whose value is no text are left out.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Bytes,
     /// Scheme, host and port under which the client can open WebSockets here, such as `ws://127.0.0.1:9000`.
@@ -63,6 +63,8 @@ pub struct Action {
 pub enum Effect {
     /// Answer a call, or refuse a handshake.
     Respond(Response),
+    /// Begin the answer of a call, and break off.
+    Break(Response, Break),
     /// Answer a handshake with 101.
     Upgrade,
     /// Send a WebSocket message.
@@ -93,6 +95,26 @@ pub struct Response {
     pub body: Bytes,
 }
 
+/// How an answer that was begun breaks off. Its headers announce the whole body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Break {
+    /// How many bytes of the body go out.
+    pub after: usize,
+    /// What happens then.
+    pub how: BreakHow,
+}
+
+/// What happens after the last byte that goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakHow {
+    /// Nothing, ever: the connection stays open.
+    Stall,
+    /// TCP ends in an orderly way.
+    Fin,
+    /// TCP is reset.
+    Reset,
+}
+
 /// A WebSocket message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WsMessage {
@@ -112,5 +134,17 @@ impl Request {
     /// The first value under this key of the query.
     pub fn query(&self, key: &str) -> Option<&str> {
         self.query.iter().find(|(k, _)| k == key).map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of this header, whose name is given in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(k, _)| k == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Takes over all headers whose value is text.
+    pub(crate) fn with_headers(mut self, headers: &http::HeaderMap) -> Self {
+        let text = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        self.headers = text.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        self
     }
 }
