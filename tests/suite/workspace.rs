@@ -15,6 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("channel", &["core"]),
     ("transport", &["channel"]),
     ("feishu", &["channel", "core"]),
+    ("weixin", &["channel", "core"]),
     ("agent", &["core", "channel"]),
     ("simulator", &["channel", "core"]),
     ("runtime", &["channel", "agent", "store", "supervision", "config", "core"]),

@@ -154,7 +154,7 @@ impl Driver {
                 biased;
                 () = sleep_until(due, &*clock) => Occurrence::Deadline,
                 event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
-                command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
+                command = next_command(commands, stopping) => Occurrence::Command(command),
                 event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
                     *streak = 1;
                     Occurrence::Event(event)
@@ -168,7 +168,7 @@ impl Driver {
                 Occurrence::Event(event)
             }
             event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
-            command = commands.recv(), if !stopping => Occurrence::Command(command.unwrap_or(Command::Stop)),
+            command = next_command(commands, stopping) => Occurrence::Command(command),
             () = sleep_until(due, &*clock) => {
                 *streak = 0;
                 Occurrence::Deadline
@@ -210,13 +210,17 @@ impl Driver {
     }
 
     async fn probe(&mut self) {
-        if self.alive_at.is_some() && self.probe_due.is_none() {
+        if self.alive_at.is_some() && self.probe_due.is_none() && self.stop_due.is_none() {
             self.probe_due = Some(self.clock.now() + PROBE_DEADLINE);
             self.feed(Event::Probe).await;
         }
     }
 
+    /// Asked for once: what is still to be stored may be stored meanwhile, and the deadline stays where it is.
     async fn stop(&mut self) {
+        if self.stop_due.is_some() {
+            return;
+        }
         self.stop_due = Some(self.clock.now() + GOODBYE_DEADLINE);
         self.feed(Event::Stop).await;
     }
@@ -333,6 +337,16 @@ fn poll_write(
         }
     }
     socket.as_mut().poll_flush(cx)
+}
+
+/// What the runtime says next. When nobody can say anything any more it is time to end; while that happens already, it
+/// is not said again.
+async fn next_command(commands: &mut mpsc::Receiver<Command>, stopping: bool) -> Command {
+    match commands.recv().await {
+        Some(command) => command,
+        None if stopping => std::future::pending().await,
+        None => Command::Stop,
+    }
 }
 
 async fn sleep_until(due: Option<Monotonic>, clock: &dyn Clock) {

@@ -7,9 +7,10 @@ use moorline_channel::{Factory, Plan};
 use moorline_config::{Account, Config, Diagnosis, Problem, Source};
 use moorline_core::{AccountId, Schema};
 use moorline_feishu::Feishu;
+use moorline_weixin::Weixin;
 
 /// Every channel, by its factory.
-const FACTORIES: &[&dyn Factory] = &[&Feishu];
+const FACTORIES: &[&dyn Factory] = &[&Feishu, &Weixin];
 
 /// The settings that name one bot on a platform, whatever else two accounts may differ in.
 const BOTS: &[&str] = &["app_id"];
