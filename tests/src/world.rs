@@ -495,6 +495,7 @@ fn options(
         plans: plans(config),
         agents: agents.clone(),
         store: Arc::clone(store),
+        logins: Rc::new(moorline_runtime::MemoryLogins::default()),
         network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{seed}-{boots}")),

@@ -233,6 +233,7 @@ impl Rig {
             plans,
             agents: BTreeMap::new(),
             store: Arc::clone(&store) as Arc<dyn Store>,
+            logins: std::rc::Rc::new(moorline_runtime::MemoryLogins::default()),
             network: moorline_simulator::memory::network(&simulator),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             boot: BootId::new("boot-rig"),

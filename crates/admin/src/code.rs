@@ -51,6 +51,7 @@ codes! {
     AccountStopped = "account_stopped", CONFLICT;
     AccountOrphaned = "account_orphaned", CONFLICT;
     AccountConfigured = "account_configured", CONFLICT;
+    LoginNotNeeded = "login_not_needed", CONFLICT;
     InProgress = "in_progress", CONFLICT;
     WrongState = "wrong_state", CONFLICT;
     NothingToResume = "nothing_to_resume", CONFLICT;

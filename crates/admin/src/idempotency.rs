@@ -49,6 +49,10 @@ pub(crate) struct ThenEnd {
     pub(crate) restart: bool,
 }
 
+/// What an answer announces that is a credential: it is never stored. Such a request does no harm when it is repeated.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ForItsReaderOnly;
+
 /// Carries a request out, or gives the answer of the first time.
 pub(crate) async fn once<B: MessageBody + 'static>(
     under_way: &UnderWay,
@@ -97,7 +101,9 @@ async fn under_key<B: MessageBody + 'static>(
     request.set_payload(Payload::from(bytes));
     let response = next.call(request).await?.map_into_boxed_body();
     // What failed in here may go better the next time.
-    if response.status().is_server_error() {
+    if response.status().is_server_error()
+        || response.response().extensions().get::<ForItsReaderOnly>().is_some()
+    {
         return Ok(response);
     }
     let (request, response) = response.into_parts();

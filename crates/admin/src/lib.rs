@@ -23,6 +23,7 @@ mod gate;
 mod idempotency;
 mod listener;
 mod lists;
+mod login;
 mod metrics;
 mod operation;
 mod operator;

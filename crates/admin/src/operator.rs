@@ -1,11 +1,11 @@
 //! What an operator may see and do.
 
 use futures_util::future::LocalBoxFuture;
-use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, JobId, OutboxId};
+use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, JobId, OutboxId, Secret};
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountView, AddJob, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, JobView,
-    Listed, Listing, NotReady, OutboxRow, Page, Pulses, ReloadError, Report, RequestAnswer, Resumed,
+    Listed, Listing, LoginView, NotReady, OutboxRow, Page, Pulses, ReloadError, Report, RequestAnswer, Resumed,
     Retained, RunRow, Status, StoreError, Subscription, Vitals,
 };
 
@@ -32,6 +32,13 @@ pub(crate) trait Operator: Send + Sync {
         text: String,
         key: Option<IdempotencyKey>,
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>>;
+    fn login<'a>(
+        &'a self,
+        id: &'a AccountId,
+        code: Option<Secret>,
+    ) -> LocalBoxFuture<'a, Result<LoginView, CommandError>>;
+    fn login_state<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<LoginView, CommandError>>;
+    fn give_login_up<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<LoginView, CommandError>>;
     fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>>;
     fn may_restart(&self) -> LocalBoxFuture<'_, Result<(), ReloadError>>;
     fn end(&self, restart: bool);
@@ -192,6 +199,22 @@ impl Operator for Handle {
         key: Option<IdempotencyKey>,
     ) -> LocalBoxFuture<'a, Result<Enqueued, CommandError>> {
         Box::pin(Self::send(self, id, to, text, key))
+    }
+
+    fn login<'a>(
+        &'a self,
+        id: &'a AccountId,
+        code: Option<Secret>,
+    ) -> LocalBoxFuture<'a, Result<LoginView, CommandError>> {
+        Box::pin(Self::login(self, id, code))
+    }
+
+    fn login_state<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<LoginView, CommandError>> {
+        Box::pin(Self::login_state(self, id))
+    }
+
+    fn give_login_up<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<LoginView, CommandError>> {
+        Box::pin(Self::give_login_up(self, id))
     }
 
     fn reload(&self) -> LocalBoxFuture<'_, Result<Applied, ReloadError>> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::body::LONGEST_BODY;
 use crate::code::Code;
+use crate::login::LONGEST_CODE;
 
 /// Why a request was not carried out. The words tell the caller nothing he did not send or may not know.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,8 @@ pub(crate) enum Problem {
     InvalidField(serde_json::Error),
     #[error("`{0}` must not be empty")]
     EmptyField(&'static str),
+    #[error("`verify_code` has {LONGEST_CODE} characters at most")]
+    LongCode,
     #[error(
         "an idempotency key has 1 to 255 visible ASCII characters, and there is one `Idempotency-Key` at most"
     )]
@@ -110,7 +113,7 @@ impl Problem {
             Self::SlowBody => Code::RequestTimeout,
             Self::BrokenBody => Code::BrokenBody,
             Self::InvalidJson(_) => Code::InvalidJson,
-            Self::NotAnObject | Self::InvalidField(_) => Code::InvalidField,
+            Self::NotAnObject | Self::InvalidField(_) | Self::LongCode => Code::InvalidField,
             Self::EmptyField(_) => Code::EmptyField,
             Self::InvalidKey => Code::InvalidIdempotencyKey,
             Self::KeyReused => Code::IdempotencyKeyReused,
@@ -145,7 +148,8 @@ fn of_command(error: &CommandError) -> Code {
         CommandError::Orphaned(_) => Code::AccountOrphaned,
         CommandError::Configured(_) => Code::AccountConfigured,
         CommandError::UnknownMessage(_) => Code::UnknownMessage,
-        CommandError::WrongState(..) => Code::WrongState,
+        CommandError::NoLogins(_) => Code::LoginNotNeeded,
+        CommandError::WrongState(..) | CommandError::NoCodeWanted(_) => Code::WrongState,
         CommandError::UnknownSession => Code::UnknownSession,
         CommandError::NothingToResume(_) => Code::NothingToResume,
         CommandError::UnknownJob(_) => Code::UnknownJob,

@@ -32,7 +32,7 @@ use crate::metrics::{Traffic, metrics};
 use crate::operation::{KEY, Operation};
 use crate::operator::{Operator, Verb};
 use crate::problem::Problem;
-use crate::{cron, events, lists, parameters, repair, views};
+use crate::{cron, events, lists, login, parameters, repair, views};
 
 /// How long the runtime may take to answer; longer than its own deadline for commands, whose words say more.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -241,6 +241,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         post(END, "Ends the process in an orderly way, or replaces it by a fresh one.", shutdown)
             .refuses(&[Code::InvalidConfiguration]),
     ];
+    endpoints.extend(login::endpoints());
     endpoints.extend(Verb::ALL.map(|verb| {
         let handler = move |operator: Data<dyn Operator>, named: Named, _: Body<Nothing>| {
             command(operator, named, verb)

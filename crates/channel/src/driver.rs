@@ -349,7 +349,7 @@ async fn next_command(commands: &mut mpsc::Receiver<Command>, stopping: bool) ->
     }
 }
 
-async fn sleep_until(due: Option<Monotonic>, clock: &dyn Clock) {
+pub(crate) async fn sleep_until(due: Option<Monotonic>, clock: &dyn Clock) {
     match due {
         Some(due) => tokio::time::sleep(due - clock.now()).await,
         None => std::future::pending().await,

@@ -14,7 +14,7 @@ mod plan;
 
 pub use connector::{AckId, Connector, Delivery, Effect, Event, Output, RequestId, Start};
 pub use driver::{Command, Ended, drive};
-pub use login::{LoggedIn, Login, LoginEffect, LoginEvent, LoginStep, SavedLogin};
+pub use login::{LoggedIn, Login, LoginEffect, LoginEvent, LoginStep, SavedLogin, drive_login};
 pub use moorline_core as core;
 pub use network::{
     BoxSocket, Close, HandshakeError, Http, HttpRequest, HttpResponse, Message, Network, NetworkError,

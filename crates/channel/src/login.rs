@@ -1,6 +1,10 @@
 //! Logging an account in, as a machine without I/O: for channels whose credentials come from a person with a phone and
 //! not from the configuration.
 
+mod driver;
+
+pub use driver::drive_login;
+
 use std::time::Duration;
 
 use moorline_core::{Failure, Monotonic, Secret, UserId};

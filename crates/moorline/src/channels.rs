@@ -60,7 +60,9 @@ impl<'a> Bots<'a> {
     /// What is wrong if an account before this one has the same bot.
     fn twin(&mut self, account: &'a Account, plan: &dyn Plan, source: &Source) -> Option<Problem> {
         let named = BOTS.iter().map(|key| (*key, account.settings.text(key).to_owned()));
-        let marks = named.chain([(CREDENTIALS, plan.fingerprint().as_str().to_owned())]);
+        // What a person logs in with is not in the configuration.
+        let of_plan = plan.login(&[], 0).is_none().then(|| plan.fingerprint().as_str().to_owned());
+        let marks = named.chain(of_plan.map(|fingerprint| (CREDENTIALS, fingerprint)));
         let mut twin = None;
         for (what, mark) in marks.filter(|(_, mark)| !mark.is_empty()) {
             match self.seen.get(&(account.id.channel().as_str(), what, mark.clone())) {

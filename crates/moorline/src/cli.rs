@@ -48,6 +48,11 @@ pub enum Command {
     /// Show or control accounts.
     #[command(subcommand)]
     Account(Account),
+    /// Log an account in that a person logs in with a phone; exit code 1 when nobody is logged in in the end.
+    Login {
+        /// The account; its channel may be left out.
+        account: String,
+    },
     /// Send a message from an account.
     Send(Send),
     /// Show conversations: what was received, what waits, what is running.

@@ -4,6 +4,7 @@ pub mod cron;
 mod doctor;
 pub mod end;
 pub mod lists;
+pub mod login;
 pub mod repair;
 pub mod trace;
 mod watch;

@@ -23,7 +23,7 @@ pub enum Code {
     AlreadyRunning = 75,
     /// The configuration is wrong, or asks for what cannot be had, such as a port that is in use.
     BadConfiguration = 78,
-    /// A second SIGINT ended it at once, as a shell expects to see it.
+    /// SIGINT ended it at once, as a shell expects to see it; a process that drains needs a second one.
     Interrupted = 130,
     /// The same for SIGTERM.
     Terminated = 143,

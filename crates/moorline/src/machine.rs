@@ -10,6 +10,7 @@ use moorline_store::DataDir;
 use parking_lot::Mutex;
 
 use crate::cli::Place;
+use crate::logins;
 use crate::settings::Settings;
 
 /// What we keep in a data directory beside the database. All of it is nobody else's business (F-096).
@@ -103,7 +104,9 @@ fn exposed_by(problem: &Problem) -> Exposed {
 fn exposed(data_dir: &Path) -> Vec<Exposed> {
     let database = DataDir::database_files(data_dir).into_iter();
     let files = OURS.iter().map(|name| data_dir.join(name)).chain(database);
-    let wanted = std::iter::once((data_dir.to_owned(), "700")).chain(files.map(|path| (path, "600")));
+    let files = files.chain(logins::files(data_dir)).map(|path| (path, "600"));
+    let directories = [data_dir.to_owned(), logins::directory(data_dir)].map(|path| (path, "700"));
+    let wanted = directories.into_iter().chain(files);
     let exposed = wanted.filter_map(|(path, mode)| {
         let found = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
         (found & 0o077 != 0).then(|| Exposed {

@@ -15,6 +15,7 @@ mod completions;
 mod demo;
 mod exit;
 mod log;
+mod logins;
 mod machine;
 mod output;
 mod replace;
@@ -81,6 +82,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Inbox(action) => talk(commands::lists::inbox(place, action, json)),
         Command::Outbox(action) => talk(commands::lists::outbox(place, action, json)),
         Command::Cron(action) => talk(commands::cron::cron(place, action, json)),
+        Command::Login { account } => commands::login::login(place, account, json),
         Command::Trace { message } => talk(commands::trace::trace(place, message, json)),
         Command::Watch(options) => talk(commands::watch(place, options, json)),
         Command::Reload => talk(commands::reload(place, json)),

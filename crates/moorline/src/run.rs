@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::cli::Place;
 use crate::client::data_dir;
 use crate::clock::SystemClock;
 use crate::exit::{Code, Failed, at_latest, code_of};
+use crate::logins::LoginFiles;
 use crate::machine::ThisMachine;
 use crate::replace::{Birth, Heir};
 use crate::run_file::{Phase, RunFile, born};
@@ -193,6 +195,7 @@ impl Daemon {
                 plans,
                 agents: BTreeMap::new(),
                 store: Arc::clone(&store) as Arc<dyn Store>,
+                logins: Rc::new(LoginFiles::new(directory.path())),
                 network: transport.network(),
                 clock: Arc::clone(&clock) as Arc<dyn Clock>,
                 boot: run_file.boot.clone(),
@@ -263,7 +266,10 @@ impl Daemon {
 }
 
 /// The network as it is configured. The proxy's address was checked with the rest of the configuration.
-fn network_options(network: &moorline_config::Network) -> Result<moorline_transport::Options> {
+///
+/// # Errors
+/// When the proxy's address cannot be used after all.
+pub fn network_options(network: &moorline_config::Network) -> Result<moorline_transport::Options> {
     let proxy = match &network.proxy {
         Some(address) => {
             let mut proxy = Proxy::parse(address.expose())?;
@@ -369,7 +375,8 @@ fn identify(clock: &dyn Clock) -> (BootId, u64) {
     (BootId::new(format!("{}-{}-{:04x}", now.as_millis(), std::process::id(), seed & 0xffff)), seed)
 }
 
-fn refused(error: OpenError) -> anyhow::Error {
+/// Why a data directory was not opened, with the exit code for it.
+pub fn refused(error: OpenError) -> anyhow::Error {
     let code = match error {
         OpenError::InUse { .. } => Code::AlreadyRunning,
         OpenError::NetworkFileSystem { .. } => Code::BadConfiguration,

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::alerts::AlertStatus;
 use crate::events::{Events, Seen, Sort, Subscription, What};
+use crate::logins::LoginStatus;
 use crate::measures::Measures;
 use crate::pulse::Pulses;
 use crate::verdicts::Verdicts;
@@ -105,6 +106,8 @@ pub struct AccountStatus {
     pub identity: IdentityStatus,
     /// Whether calls can be made; `None` where the platform needs no token.
     pub token: Option<TokenStatus>,
+    /// Who is logged in; `None` where nobody has to be.
+    pub login: Option<LoginStatus>,
     /// Signs of life.
     pub evidence: Evidence,
     /// Frames and answers that could not be read since the process started.
@@ -230,6 +233,7 @@ impl Board {
             next_attempt_at: None,
             identity: IdentityStatus::unknown(now),
             token: None,
+            login: None,
             evidence: Evidence::default(),
             skipped: 0,
             symptoms: Symptoms::default(),

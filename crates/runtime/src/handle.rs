@@ -2,6 +2,7 @@
 //! actor is behind it.
 
 mod cron;
+mod login;
 pub(crate) mod repair;
 mod vitals;
 mod watch;
@@ -34,6 +35,7 @@ use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, 
 use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::doctor::{self, Now, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
+use crate::logins::Desk;
 use crate::machine::MachineWatch;
 use crate::reload::{self, ConfigFile, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 use crate::scheduler::{InvalidSchedule, Scheduler};
@@ -61,6 +63,7 @@ pub struct Handle {
     pub(crate) tree: Tree,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) accounts: ActorRef<Accounts>,
+    pub(crate) logins: ActorRef<Desk>,
     pub(crate) scheduler: ActorRef<Scheduler>,
     pub(crate) config: ActorRef<ConfigWatch>,
     pub(crate) config_status: SharedConfigStatus,
@@ -156,6 +159,12 @@ pub enum CommandError {
     /// The account is configured, so its rows are in use.
     #[error("account {0} is configured: its rows can be discarded once it is removed from the configuration")]
     Configured(AccountId),
+    /// Nobody has to log the account in.
+    #[error("nobody has to log {0} in: what it connects with is in the configuration")]
+    NoLogins(AccountId),
+    /// A number was handed in, and nobody has asked for one.
+    #[error("no login of {0} waits for a number")]
+    NoCodeWanted(AccountId),
     /// There is no such message of ours.
     #[error("there is no message {0}")]
     UnknownMessage(OutboxId),

@@ -17,6 +17,7 @@ mod events;
 mod exit;
 mod handle;
 mod hosts;
+mod logins;
 mod machine;
 mod measures;
 mod pulse;
@@ -43,6 +44,9 @@ pub use exit::ExitReason;
 pub use handle::{
     AccountView, AddJob, CommandError, CronStatus, Discarded, Enqueued, Handle, JobView, NotReady, Orphan,
     Resumed, ResumedFrom, Retained, Status, StoreStatus, Turns, Vitals, WRITER,
+};
+pub use logins::{
+    Kept, LoginSession, LoginState, LoginStatus, LoginView, Logins, LoginsError, MemoryLogins, Saved,
 };
 pub use machine::{Disk, Exposed, Machine, MachineFacts};
 pub use measures::{AccountMeasures, AgentMeasures, Measurements};

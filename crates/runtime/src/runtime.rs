@@ -22,6 +22,7 @@ use crate::events::Events;
 use crate::exit::{ExitReason, ExitRequests};
 use crate::handle::Handle;
 use crate::hosts::Hosts;
+use crate::logins::{Desk, Logins, Means};
 use crate::machine::{Machine, MachineWatch};
 use crate::random::Random;
 use crate::recovery::SessionRecovery;
@@ -52,6 +53,8 @@ pub struct Options {
     pub agents: OwnAgents,
     /// The store, open.
     pub store: Arc<dyn Store>,
+    /// Where logins by a person are kept.
+    pub logins: Rc<dyn Logins>,
     /// The network.
     pub network: Network,
     /// The clock.
@@ -101,6 +104,7 @@ impl Runtime {
             plans,
             agents,
             store,
+            logins,
             network,
             clock,
             boot,
@@ -129,11 +133,13 @@ impl Runtime {
             bus: ActorRef::new(),
             conversations: ActorRef::new(),
             accounts: AccountDirectory::default(),
+            keeper: ActorRef::new(),
+            logins,
             draining: Cell::new(false),
             stopped: RefCell::default(),
             settings: RefCell::new(Rc::new(settings)),
         });
-        add_accounts(&services, &services.settings().config, plans, &epochs)?;
+        add_accounts(&services, &services.settings().config, plans, &epochs).await?;
         let handle = Handle {
             version,
             boot,
@@ -142,7 +148,8 @@ impl Runtime {
             board: services.board.clone(),
             tree: tree.clone(),
             store,
-            accounts: ActorRef::new(),
+            accounts: services.keeper.clone(),
+            logins: ActorRef::new(),
             scheduler: ActorRef::new(),
             config: ActorRef::new(),
             config_status: Arc::default(),
@@ -231,7 +238,7 @@ pub(crate) fn epoch_of(outcome: Outcome) -> Result<Epoch, StoreError> {
     }
 }
 
-fn add_accounts(
+async fn add_accounts(
     services: &Rc<Services>,
     config: &Config,
     mut plans: BTreeMap<AccountId, Arc<dyn Plan>>,
@@ -240,9 +247,11 @@ fn add_accounts(
     for (configured, epoch) in config.accounts.iter().zip(epochs) {
         let id = &configured.id;
         let plan = plans.remove(id).ok_or_else(|| StartError::NoPlan(id.clone()))?;
+        let means = Means::of(&*services.logins, id, plan).await;
         services.board.add(id, services.clock.wall());
+        services.board.update(id, |status| status.login.clone_from(&means.login));
         services.board.set_access(id, &configured.access);
-        let account = Account::new(configured, plan, *epoch, Rc::default());
+        let account = Account::new(configured, means, *epoch, Rc::default());
         services.accounts.insert(Rc::new(account));
     }
     Ok(())
@@ -259,6 +268,7 @@ fn root_spec(
     Supervisor::spec("runtime", move |_| {
         let s = || Rc::clone(&services);
         let (storage, bus, recovery, conversations, accounts, jobs) = (s(), s(), s(), s(), s(), s());
+        let people = s();
         let exits = handle.exits.clone();
         let mut specs = vec![
             ChildSpec::new("store", &ActorRef::new(), move |env| {
@@ -273,6 +283,7 @@ fn root_spec(
             }),
             ChildSpec::new("accounts", &handle.accounts, move |env| Accounts::new(Rc::clone(&accounts), env))
                 .shutdown(Duration::from_secs(10)),
+            ChildSpec::new("logins", &handle.logins, move |env| Desk::new(Rc::clone(&people), env)),
             ChildSpec::new("scheduler", &handle.scheduler, move |env| Scheduler::new(Rc::clone(&jobs), env)),
         ];
         specs.extend(config_file.clone().map(|file| config_spec(file, &handle)));

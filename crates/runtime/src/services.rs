@@ -12,13 +12,14 @@ use moorline_core::{AccountId, AccountState, BootId, Clock, Epoch, Generation, R
 use moorline_store::{Lease, Store};
 use moorline_supervision::ActorRef;
 
-use crate::accounts::{Connection, Credentials, IdentityProbe, Outbox};
+use crate::accounts::{Accounts, Connection, Credentials, IdentityProbe, Outbox};
 use crate::agents::Agents;
 use crate::board::Board;
 use crate::bus::{AccountChanged, Bus};
 use crate::conversations::Conversations;
 use crate::dated::Dated;
 use crate::hosts::Hosts;
+use crate::logins::{Logins, Means};
 use crate::random::Random;
 
 /// How long to wait before a store that refused is asked again.
@@ -36,6 +37,9 @@ pub(crate) struct Services {
     pub(crate) bus: ActorRef<Bus>,
     pub(crate) conversations: ActorRef<Conversations>,
     pub(crate) accounts: AccountDirectory,
+    /// Who starts and stops the accounts.
+    pub(crate) keeper: ActorRef<Accounts>,
+    pub(crate) logins: Rc<dyn Logins>,
     /// The process is on its way down: nothing connects any more.
     pub(crate) draining: Cell<bool>,
     /// Accounts that an operator stopped: they stay so whatever is restarted, until they are started again.
@@ -109,7 +113,9 @@ impl Services {
 /// new one, with the same actors' references; one that changes only how messages are treated changes `treatment`.
 pub(crate) struct Account {
     pub(crate) id: AccountId,
+    /// What it works with: the plan of `means`.
     pub(crate) plan: Arc<dyn Plan>,
+    pub(crate) means: Means,
     pub(crate) lease: Lease,
     pub(crate) actors: Rc<AccountActors>,
     treatment: RefCell<Rc<Treatment>>,
@@ -125,13 +131,26 @@ pub(crate) struct Treatment {
 impl Account {
     pub(crate) fn new(
         configured: &moorline_config::Account,
-        plan: Arc<dyn Plan>,
+        means: Means,
         epoch: Epoch,
         actors: Rc<AccountActors>,
     ) -> Self {
         let id = configured.id.clone();
         let lease = Lease { account: id.clone(), epoch };
-        Self { id, plan, lease, actors, treatment: RefCell::new(Rc::new(Treatment::of(configured))) }
+        let treatment = RefCell::new(Rc::new(Treatment::of(configured)));
+        Self { id, plan: Arc::clone(&means.plan), means, lease, actors, treatment }
+    }
+
+    /// The same account with other means.
+    pub(crate) fn with(&self, means: Means) -> Self {
+        Self {
+            id: self.id.clone(),
+            plan: Arc::clone(&means.plan),
+            means,
+            lease: self.lease.clone(),
+            actors: Rc::clone(&self.actors),
+            treatment: RefCell::new(self.treatment()),
+        }
     }
 
     /// How messages are treated now.

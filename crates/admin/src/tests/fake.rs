@@ -9,13 +9,13 @@ use futures_util::future::{BoxFuture, LocalBoxFuture, ready};
 use moorline_core::{
     AccountId, AccountState, BootId, Chat, ChatId, ChatKind, ConversationId, DropReason, EventId, Evidence,
     Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, JobId, Outbound, OutboxId, Route, RunId,
-    Timestamp, TurnId,
+    Secret, Timestamp, TurnId,
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, AddJob, Applied, CommandError, ConfigStatus, Counts, CronStatus,
     Delivery, Discarded, Enqueued, Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter,
-    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, Measurements, MissedPolicy, NewJob,
+    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements, MissedPolicy, NewJob,
     NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report,
     RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter, SessionRow,
     Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
@@ -23,6 +23,9 @@ use moorline_runtime::{
 use parking_lot::Mutex;
 
 use crate::operator::{Operator, Verb};
+
+/// What is to be scanned for a login.
+pub(super) const QR: &str = "https://scan.test/qQ7credential";
 
 #[derive(Debug, Default)]
 pub(super) struct Fake {
@@ -102,6 +105,7 @@ fn view() -> AccountView {
         symptoms: Default::default(),
         identity,
         token: None,
+            login: None,
         evidence: Evidence::default(),
         skipped: 0,
     };
@@ -226,6 +230,33 @@ impl Operator for Fake {
             let repeated = done.contains(&message);
             done.push(message);
             Ok(Enqueued { id: OutboxId::new(41), state: OutboxState::Ready, repeated })
+        })
+    }
+
+    fn login<'a>(
+        &'a self,
+        id: &'a AccountId,
+        code: Option<Secret>,
+    ) -> LocalBoxFuture<'a, Result<LoginView, CommandError>> {
+        Box::pin(async move {
+            self.known(id).await?;
+            self.done.lock().push(format!("login {id} {}", code.is_some()));
+            Ok(LoginView { qr: Some(Secret::new(QR)), ..LoginView::starting() })
+        })
+    }
+
+    fn login_state<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<LoginView, CommandError>> {
+        Box::pin(async move {
+            self.known(id).await?;
+            Ok(LoginView::none())
+        })
+    }
+
+    fn give_login_up<'a>(&'a self, id: &'a AccountId) -> LocalBoxFuture<'a, Result<LoginView, CommandError>> {
+        Box::pin(async move {
+            self.known(id).await?;
+            self.done.lock().push(format!("give up {id}"));
+            Ok(LoginView::none())
         })
     }
 

@@ -11,7 +11,9 @@ use moorline_config::{Change, Config, Difference};
 use moorline_core::{AccountId, AccountState, Epoch};
 use moorline_store::{Op, StoreError, Tx};
 
+use super::login::{show, unreadable};
 use super::{Accounts, stop_account};
+use crate::logins::Means;
 use crate::events::{Sort, What};
 use crate::handle::CommandError;
 use crate::runtime::epoch_of;
@@ -60,15 +62,22 @@ impl Handler<Apply> for Accounts {
         Box::pin(async move {
             // One after the other: a reload during a reload waits, and then sees what the first has left (F-077).
             let _turn = turn.lock().await;
-            let Apply { config, mut plans } = apply;
+            let Apply { config, plans } = apply;
             let difference = Difference::between(&services.settings().config, &config);
-            let applied = report(&difference, &config);
+            let mut applied = report(&difference, &config);
 
             // What can fail comes first, before anything has changed.
             let epochs = take_over(&services, &difference.added).await?;
 
+            // Who was logged in elsewhere meanwhile connects anew, as if the configuration had changed.
+            let (mut found, relogged) = find_logins(&services, &config, plans, &applied.reconnected).await;
+            for id in relogged {
+                applied.untouched -= usize::from(!applied.updated.contains(&id));
+                applied.reconnected.push(id);
+            }
+            let restarted = applied.reconnected.clone();
+
             // Then what goes: a new account may use the credentials of an old one, and there is one socket per app.
-            let restarted = with_change(&difference, Change::Reconnect);
             let leaving = difference.removed.iter().chain(&restarted);
             let stopping = leaving.map(|id| stop_account(Rc::clone(&services), children.clone(), id.clone()));
             futures_util::future::join_all(stopping).await;
@@ -80,15 +89,16 @@ impl Handler<Apply> for Accounts {
             // Then what stays, and what comes.
             for configured in &config.accounts {
                 services.board.set_access(&configured.id, &configured.access);
-                let Some(plan) = plans.remove(&configured.id) else { continue };
+                let Some(means) = found.remove(&configured.id) else { continue };
                 match services.accounts.get(&configured.id) {
                     Some(account) if restarted.contains(&account.id) => {
                         let replaced =
-                            Account::new(configured, plan, account.lease.epoch, Rc::clone(&account.actors));
+                            Account::new(configured, means, account.lease.epoch, Rc::clone(&account.actors));
                         if replaced.plan.fingerprint() != account.plan.fingerprint() {
                             // An answer for the old credentials says nothing about the new ones (F-015).
                             services.board.forget_identity(&account.id, services.clock.wall());
                         }
+                        show(&services, &replaced.id, &replaced.means);
                         services.accounts.insert(Rc::new(replaced));
                     }
                     Some(account) => account.treat(configured),
@@ -102,12 +112,9 @@ impl Handler<Apply> for Accounts {
                                 .board
                                 .update(&configured.id, |status| status.enter(AccountState::Stopped, now));
                         }
-                        services.accounts.insert(Rc::new(Account::new(
-                            configured,
-                            plan,
-                            *epoch,
-                            Rc::default(),
-                        )));
+                        let account = Account::new(configured, means, *epoch, Rc::default());
+                        show(&services, &account.id, &account.means);
+                        services.accounts.insert(Rc::new(account));
                     }
                 }
             }
@@ -120,7 +127,7 @@ impl Handler<Apply> for Accounts {
                 });
                 Self::launch(&services, &children, account);
             }
-            if difference.is_empty() {
+            if difference.is_empty() && restarted.is_empty() {
                 tracing::debug!(actor = "config", "nothing has changed in the configuration");
             } else {
                 tracing::info!(
@@ -145,6 +152,36 @@ impl Handler<Apply> for Accounts {
             Ok(applied)
         })
     }
+}
+
+/// What every account works with from now on, and the accounts for which that is another login than before. What cannot
+/// be read keeps nobody from working with what was read before.
+async fn find_logins(
+    services: &Services,
+    config: &Config,
+    mut plans: BTreeMap<AccountId, Arc<dyn Plan>>,
+    reconnecting: &[AccountId],
+) -> (BTreeMap<AccountId, Means>, Vec<AccountId>) {
+    let (mut found, mut relogged) = (BTreeMap::new(), Vec::new());
+    for id in config.accounts.iter().map(|account| &account.id) {
+        let Some(plan) = plans.remove(id) else { continue };
+        let before = services.accounts.get(id);
+        let means = match Means::find(&*services.logins, id, Arc::clone(&plan)).await {
+            Ok(means) => {
+                match before.filter(|before| means.differ(&before.means)) {
+                    Some(before) if !reconnecting.contains(id) => relogged.push(before.id.clone()),
+                    _ => {}
+                }
+                means
+            }
+            Err(problem) => {
+                unreadable(services, id, &problem);
+                Means::unreadable(id, plan, &problem)
+            }
+        };
+        found.insert(id.clone(), means);
+    }
+    (found, relogged)
 }
 
 fn with_change(difference: &Difference, wanted: Change) -> Vec<AccountId> {

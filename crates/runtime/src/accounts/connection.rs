@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::identity::JudgeHeld;
 use super::lifecycle::{Lifecycle, Recovered, Setback};
+use super::login::admit;
 use crate::access::{self, Facts};
 use crate::conversations::Wake;
 use crate::events::{Sort, What};
@@ -166,7 +167,7 @@ impl Connection {
         let number = self.attempts;
         self.life.started();
         self.services.board.update(&self.account.id, |status| status.next_attempt_at = None);
-        let (commands, command_rx) = mpsc::channel(COMMANDS);
+        let (commands, mut command_rx) = mpsc::channel(COMMANDS);
         let (output_tx, outputs) = mpsc::channel(OUTPUTS);
         self.attempt = Some(Attempt { number, commands, open: false });
         let heard = futures_util::stream::unfold(outputs, move |mut outputs| async move {
@@ -178,6 +179,14 @@ impl Connection {
         let (services, account) = (Rc::clone(&self.services), Rc::clone(&self.account));
         let seed = services.random.number();
         let driving = actix::fut::wrap_future(async move {
+            let admitted = tokio::select! {
+                biased;
+                admitted = admit(&services, &account, number == 1) => admitted,
+                () = told_to_stop(&mut command_rx) => return Ended::Stopped,
+            };
+            if let Err(failure) = admitted {
+                return Ended::Failed(failure);
+            }
             let ended = match place_in_queue(&services, &account).await {
                 Ok(cursor) => {
                     let machine = account.plan.connector(Start { cursor, seed });
@@ -498,6 +507,15 @@ impl Connection {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, from = %was, class = %failure.class, code, attempt, next_in_ms, "disconnected: {}", failure.message);
         } else {
             tracing::warn!(account = %account, actor = "connection", %generation, %state, class = %failure.class, code, attempt, next_in_ms, "not connected: {}", failure.message);
+        }
+    }
+}
+
+/// Resolves when the connection is to end; before there is one, nothing else can be asked of it.
+async fn told_to_stop(commands: &mut mpsc::Receiver<Command>) {
+    while let Some(command) = commands.recv().await {
+        if matches!(command, Command::Stop) {
+            return;
         }
     }
 }
