@@ -12,6 +12,7 @@ pub mod run;
 pub mod scenarios;
 pub mod stage;
 pub mod theatre;
+pub mod weixin;
 
 pub use house::Mount;
 pub use report::{Cell, Ended, Report};
@@ -24,7 +25,8 @@ pub use theatre::Theatre;
 pub type Open = fn(&Opening) -> Box<dyn Stage>;
 
 /// Every channel that has to pass; a new one is one more line here.
-pub const STAGES: &[(&str, Open)] = &[("feishu", feishu::open)];
+pub const STAGES: &[(&str, Open)] =
+    &[("feishu", feishu::open), ("weixin/consumed", weixin::consuming), ("weixin/replay", weixin::replaying)];
 
 #[cfg(test)]
 mod tests;

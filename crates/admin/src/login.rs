@@ -41,11 +41,23 @@ struct Login(LoginView);
 pub(crate) fn endpoints() -> [Endpoint; 3] {
     [
         post(PATH, "Begins a login or joins the one under way; with a number, hands that in.", begin)
-            .refuses(&[Code::Busy, Code::LoginNotNeeded, Code::WrongState, Code::EmptyField, Code::InvalidField]),
-        get(PATH, "Where the last login of an account stands.", look)
-            .refuses(&[Code::NoAnswer, Code::Busy, Code::LoginNotNeeded]),
-        delete(PATH, "Gives the login under way up.", give_up)
-            .refuses(&[Code::NoAnswer, Code::Busy, Code::LoginNotNeeded]),
+            .refuses(&[
+                Code::Busy,
+                Code::LoginNotNeeded,
+                Code::WrongState,
+                Code::EmptyField,
+                Code::InvalidField,
+            ]),
+        get(PATH, "Where the last login of an account stands.", look).refuses(&[
+            Code::NoAnswer,
+            Code::Busy,
+            Code::LoginNotNeeded,
+        ]),
+        delete(PATH, "Gives the login under way up.", give_up).refuses(&[
+            Code::NoAnswer,
+            Code::Busy,
+            Code::LoginNotNeeded,
+        ]),
     ]
 }
 

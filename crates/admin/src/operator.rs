@@ -5,8 +5,8 @@ use moorline_core::{AccountId, ChatId, ConversationId, IdempotencyKey, JobId, Ou
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountView, AddJob, Applied, CommandError, Discarded, Enqueued, Entry, EventScope, Handle, JobView,
-    Listed, Listing, LoginView, NotReady, OutboxRow, Page, Pulses, ReloadError, Report, RequestAnswer, Resumed,
-    Retained, RunRow, Status, StoreError, Subscription, Vitals,
+    Listed, Listing, LoginView, NotReady, OutboxRow, Page, Pulses, ReloadError, Report, RequestAnswer,
+    Resumed, Retained, RunRow, Status, StoreError, Subscription, Vitals,
 };
 
 use crate::code::Code;

@@ -112,7 +112,9 @@ impl LoginFiles {
             let Some(account) = account else { continue };
             match self.read(&account) {
                 Ok(saved) => all.extend(saved.map(|saved| (account, saved))),
-                Err(error) => tracing::warn!(%account, actor = "logins", "a saved login cannot be read: {error}"),
+                Err(error) => {
+                    tracing::warn!(%account, actor = "logins", "a saved login cannot be read: {error}")
+                }
             }
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));

@@ -31,11 +31,7 @@ pub trait Logins {
     fn load(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<Option<Saved>, LoginsError>>;
 
     /// Keeps a login in the place of the one before it, whole or not at all.
-    fn save(
-        &self,
-        account: &AccountId,
-        saved: Saved,
-    ) -> LocalBoxFuture<'static, Result<(), LoginsError>>;
+    fn save(&self, account: &AccountId, saved: Saved) -> LocalBoxFuture<'static, Result<(), LoginsError>>;
 
     /// Forgets a login. Forgetting what is not there is a success.
     fn remove(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<(), LoginsError>>;

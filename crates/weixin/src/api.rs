@@ -35,10 +35,8 @@ pub(crate) const ID_BYTES: usize = 256;
 pub(crate) fn app_headers(site: &Site) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(HeaderName::from_static("ilink-app-id"), HeaderValue::from_static("bot"));
-    headers.insert(
-        HeaderName::from_static("ilink-app-clientversion"),
-        HeaderValue::from_static(CLIENT_VERSION),
-    );
+    headers
+        .insert(HeaderName::from_static("ilink-app-clientversion"), HeaderValue::from_static(CLIENT_VERSION));
     if let Some(tag) = &site.route_tag {
         headers.insert(HeaderName::from_static("skroutetag"), tag.clone());
     }

@@ -150,7 +150,10 @@ mod tests {
         let base = Base::parse("http://127.0.0.1:9/x").unwrap();
         let saved = save(fake::TOKEN, &base, fake::BOT, Some(fake::USER));
         let bot = Bot::read(&fake::site(), &saved).unwrap();
-        assert_eq!((bot.id.as_str(), bot.token.expose(), bot.base.as_str()), (fake::BOT, fake::TOKEN, base.as_str()));
+        assert_eq!(
+            (bot.id.as_str(), bot.token.expose(), bot.base.as_str()),
+            (fake::BOT, fake::TOKEN, base.as_str())
+        );
         assert_eq!(token_of(&saved).as_deref(), Some(fake::TOKEN));
         let shown = format!("{bot:?} {saved:?} {:?}", bot.fingerprint());
         assert!(!shown.contains(fake::TOKEN), "{shown}");

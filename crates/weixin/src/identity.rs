@@ -16,7 +16,11 @@ pub(crate) struct FromLogin {
 }
 
 impl IdentityProbe for FromLogin {
-    fn probe(&self, _: Rc<dyn Http>, _: Option<Secret>) -> LocalBoxFuture<'static, Result<Identity, Failure>> {
+    fn probe(
+        &self,
+        _: Rc<dyn Http>,
+        _: Option<Secret>,
+    ) -> LocalBoxFuture<'static, Result<Identity, Failure>> {
         let bot = self.bot.clone();
         Box::pin(async move {
             let bot = bot.ok_or_else(|| needs_login("identity"))?;

@@ -243,7 +243,9 @@ impl Login for QrLogin {
             (Phase::Asking(asking), LoginEvent::Response { id, result }) if id == asking => {
                 self.asked(result, now)
             }
-            (Phase::Showing(code, Turn::Polling(poll)), LoginEvent::Response { id, result }) if id == poll => {
+            (Phase::Showing(code, Turn::Polling(poll)), LoginEvent::Response { id, result })
+                if id == poll =>
+            {
                 self.polled(code, result, now)
             }
             (Phase::Showing(mut code, Turn::Typing), LoginEvent::Typed(typed)) => {

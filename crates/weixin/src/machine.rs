@@ -145,7 +145,9 @@ impl Leaving {
             {
                 self.holding = None;
             }
-            Event::Wake => return self.holding.as_mut().and_then(|holding| holding.wake(now)).into_iter().collect(),
+            Event::Wake => {
+                return self.holding.as_mut().and_then(|holding| holding.wake(now)).into_iter().collect();
+            }
             _ => {}
         }
         Vec::new()

@@ -74,7 +74,8 @@ impl MediaRef {
             ("hex_key", &self.hex_key),
             ("aes_key", &self.aes_key),
         ];
-        let fields = fields.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text.as_ref()?))));
+        let fields =
+            fields.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text.as_ref()?))));
         let key = Value::Object(fields.collect()).to_string();
         if key.len() > LONGEST_REF { "{}".to_owned() } else { key }
     }
@@ -143,7 +144,9 @@ impl Resources for Downloads {
             }
             let bytes = download(&*http, url, limit.min(LONGEST)).await?;
             let bytes = match key {
-                Some(key) => key.open(&bytes).await.ok_or_else(|| refused("its key does not open it"))?.into(),
+                Some(key) => {
+                    key.open(&bytes).await.ok_or_else(|| refused("its key does not open it"))?.into()
+                }
                 None => bytes,
             };
             if bytes.len() > limit { Err(too_large(limit)) } else { Ok(bytes) }
@@ -162,7 +165,9 @@ async fn download(http: &dyn Http, url: Url, limit: usize) -> Result<Bytes, Fail
     request.body_limit = limit.saturating_add(BLOCK);
     let response = match http.call(request).await {
         Ok(response) => response,
-        Err(error) if error.kind == moorline_channel::NetworkErrorKind::TooLarge => return Err(too_large(limit)),
+        Err(error) if error.kind == moorline_channel::NetworkErrorKind::TooLarge => {
+            return Err(too_large(limit));
+        }
         Err(error) => return Err(api::lost(PHASE, &error)),
     };
     match response.status {

@@ -43,7 +43,9 @@ fn one(bot: &str, raw: &RawValue) -> (Option<i64>, Delivery) {
     let bytes = kept(raw);
     let message: Value = match serde_json::from_str(raw.get()) {
         Ok(message @ Value::Object(_)) => message,
-        Ok(_) => return (None, unreadable(bot, &Value::Null, bytes, "a message that is no object".to_owned())),
+        Ok(_) => {
+            return (None, unreadable(bot, &Value::Null, bytes, "a message that is no object".to_owned()));
+        }
         Err(error) => {
             let why = format!("a message that cannot be parsed: {error}");
             return (None, unreadable(bot, &Value::Null, bytes, why));
@@ -134,7 +136,11 @@ fn inbound(bot: &str, message: &Value, raw: &Bytes) -> Result<Inbound, String> {
         attachments: content.attachments,
         // The platform knows no answers to a message, only to a user.
         route: Route { chat: ChatId::new(chat), reply_to: None, in_thread: false },
-        written_at: message.get("create_time_ms").and_then(whole).filter(|&at| at > 0).map(Timestamp::from_millis),
+        written_at: message
+            .get("create_time_ms")
+            .and_then(whole)
+            .filter(|&at| at > 0)
+            .map(Timestamp::from_millis),
         reply_token: context_token.map(Secret::new),
         raw: raw.clone(),
     })

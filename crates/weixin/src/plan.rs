@@ -174,7 +174,8 @@ mod tests {
     use super::*;
     use crate::fake;
 
-    const DEFAULTS: [&str; 3] = ["https://ilinkai.weixin.qq.com", "https://novac2c.cdn.weixin.qq.com/c2c", ""];
+    const DEFAULTS: [&str; 3] =
+        ["https://ilinkai.weixin.qq.com", "https://novac2c.cdn.weixin.qq.com/c2c", ""];
 
     fn settings(name: &str, values: [&str; 3]) -> AccountSettings {
         let keys = ["base_url", "cdn_base_url", "route_tag"];
@@ -187,7 +188,8 @@ mod tests {
 
     #[test]
     fn an_account_is_a_plan_before_anybody_is_logged_in() {
-        let defaults: Vec<_> = Weixin.schema().fields.iter().map(|field| field.default.unwrap_or("")).collect();
+        let defaults: Vec<_> =
+            Weixin.schema().fields.iter().map(|field| field.default.unwrap_or("")).collect();
         assert_eq!(defaults, DEFAULTS);
         let plan = Weixin.parse(&settings("main", DEFAULTS)).unwrap();
         assert_eq!((plan.host(), plan.cursor()), ("ilinkai.weixin.qq.com", None));

@@ -189,7 +189,9 @@ mod tests {
         };
         assert_eq!(to("https://a.test/x", "b.test").as_deref(), Some("https://b.test/"));
         assert_eq!(to("http://127.0.0.1:9", "127.0.0.1:8").as_deref(), Some("http://127.0.0.1:8/"));
-        for host in ["", "b.test/x", "u@b.test", "b.test?x", "b.test#x", "http://b.test", "b test", "b.test:x", ":8"] {
+        for host in
+            ["", "b.test/x", "u@b.test", "b.test?x", "b.test#x", "http://b.test", "b test", "b.test:x", ":8"]
+        {
             assert_eq!(to("https://a.test", host), None, "{host}");
         }
     }
@@ -199,7 +201,9 @@ mod tests {
         let cdn = base("https://cdn.test/c2c");
         let covers = |text: &str| cdn.covers(&Url::parse(text).unwrap());
         assert!(covers("https://cdn.test/download?x=1") && covers("https://cdn.test:443/"));
-        for other in ["http://cdn.test/", "https://cdn.test:8443/", "https://cdn.test.evil.test/", "file:///cdn.test"] {
+        for other in
+            ["http://cdn.test/", "https://cdn.test:8443/", "https://cdn.test.evil.test/", "file:///cdn.test"]
+        {
             assert!(!covers(other), "{other}");
         }
         assert!(base("http://127.0.0.1:9").covers(&Url::parse("http://127.0.0.1:9/x").unwrap()));

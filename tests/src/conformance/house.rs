@@ -18,6 +18,9 @@ use super::stage::{Pace, Stage};
 use memory::InMemory;
 use sockets::OnSockets;
 
+/// Where the platform is in memory: under every name.
+const PLATFORM: &str = "http://platform.test";
+
 /// How a channel is mounted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mount {
@@ -240,7 +243,7 @@ fn loaded(stage: &dyn Stage, text: String) -> Config {
 
 /// The plan of the first account.
 pub(super) fn first_plan(stage: &dyn Stage, wish: &Wish) -> Arc<dyn Plan> {
-    let config = loaded(stage, configuration(stage, wish, "unused", "http://platform.test"));
+    let config = loaded(stage, configuration(stage, wish, "unused", PLATFORM));
     stage.plan(&config.accounts[0])
 }
 

@@ -2,10 +2,9 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
-use moorline_channel::{Factory, Network, Plan};
+use moorline_channel::{Factory, Network, Plan, SavedLogin};
 use moorline_config::Account;
 use moorline_core::{AccountId, ChatId, FailureClass};
 
@@ -22,8 +21,10 @@ pub trait Stage {
     /// The channel's part of a configuration: `[channels.<name>]` and its accounts, on the platform at `base`.
     fn configuration(&self, base: &str) -> String;
 
-    /// Puts into a fresh data directory what has to be there beside the configuration: saved logins.
-    fn prepare(&self, _data: &Path) {}
+    /// What is saved of an account's login, where accounts are logged in by a person; in the channel's own notation.
+    fn login(&self, _n: usize, _base: &str) -> Option<SavedLogin> {
+        None
+    }
 
     /// What the channel makes of a configured account, for the mount in memory; the other one runs the binary.
     fn plan(&self, account: &Account) -> Arc<dyn Plan> {
@@ -58,6 +59,11 @@ pub trait Stage {
 
     /// The most connections that an account ever had at the same time.
     fn most_connections(&self, n: usize) -> usize;
+
+    /// What our calls had in them that the protocol does not allow; the suite fails when there is any.
+    fn violations(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     // === What goes wrong ===
 
@@ -121,7 +127,7 @@ pub enum Harm {
     RefuseSends(FailureClass),
     /// Nothing is answered any more in this phase. Where it belongs to connecting, the connection there is ends first.
     Hang(Phase),
-    /// The connection there is stays open, and is dead. Once.
+    /// The connection there is stays open, and is dead; where a connection is a row of calls, so are the next ones.
     HalfOpen,
     /// The connection there is ends, in the platform's way number so and so of all the ways it knows. Once.
     Cut(usize),

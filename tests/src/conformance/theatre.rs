@@ -18,6 +18,10 @@ pub const FIRST: usize = 0;
 /// How long anything may take that nothing stands in the way of.
 pub const SOON: Duration = Duration::from_secs(5);
 
+/// The longest until what is done strikes, and until the silence of a dead connection is noticed: two calls that the
+/// platform may hold for half a minute each, and a grace.
+pub const NOTICED: Duration = Duration::from_secs(120);
+
 /// How long a message may take that waits for the platform to offer it again, or for its key to lapse.
 pub const LATE: Duration = Duration::from_secs(9 * 3_600);
 
@@ -189,7 +193,7 @@ impl Theatre {
     /// When there is no such thing on this platform.
     pub async fn harm(&mut self, harm: Harm) -> Result<(), NotApplicable> {
         self.everybody |= matches!(harm, Harm::Unreachable(_));
-        let (blows, ready_since) = (self.blows(), self.account(FIRST).await["since"].clone());
+        let (blows, ready_since) = (self.stage.blows(FIRST), self.account(FIRST).await["since"].clone());
         let began = Instant::now();
         self.stage.harm(FIRST, harm)?;
         self.hurt.get_or_insert(Hurt { began, blows, ready_since });
@@ -198,16 +202,20 @@ impl Theatre {
 
     /// Ends whatever was done. It has to have struck.
     pub fn heal(&mut self) {
-        if let Some(hurt) = &self.hurt {
-            assert!(self.blows() > hurt.blows, "what was done never struck: nothing was shown");
-        }
+        assert!(self.hurt.is_none() || self.has_struck(), "what was done never struck: nothing was shown");
         self.stage.heal(FIRST);
     }
 
-    /// How often something has struck the first account.
+    /// How often what is being done has struck so far.
     #[must_use]
     pub fn blows(&self) -> u64 {
-        self.stage.blows(FIRST)
+        self.hurt.as_ref().map_or(0, |hurt| self.stage.blows(FIRST) - hurt.blows)
+    }
+
+    /// Whether it has.
+    #[must_use]
+    pub fn has_struck(&self) -> bool {
+        self.blows() > 0
     }
 
     /// Waits until the first account is ready after what was done to it, and says how long it was not: no time at all, if
@@ -338,8 +346,13 @@ impl Theatre {
         self.until(&what, limit, async |t| t.copies(said) > 0).await;
     }
 
-    /// Waits until every message is answered that can be, and nothing of ours waits.
+    /// Waits until every message is answered, and nothing of ours waits.
     pub async fn all_answered(&self, limit: Duration) {
+        self.all_settled(limit, |_, _| false).await;
+    }
+
+    /// The same, but for messages that may go unanswered.
+    async fn all_settled(&self, limit: Duration, may_go: fn(&Self, usize) -> bool) {
         self.until("every message answered", limit, async |t| {
             for n in 0..t.wish.accounts {
                 let account = t.account(n).await;
@@ -348,8 +361,7 @@ impl Theatre {
                     return false;
                 }
             }
-            (0..t.book.len())
-                .all(|said| t.copies(said) > 0 || t.book[said].refused || t.fate(said) == Fate::Gone)
+            (0..t.book.len()).all(|said| t.copies(said) > 0 || t.book[said].refused || may_go(t, said))
         })
         .await;
     }
@@ -365,7 +377,7 @@ impl Theatre {
         self.all_ready(LATE).await;
         let last = self.say(FIRST, "last", "after everything");
         self.answered(last, LATE).await;
-        self.all_answered(LATE).await;
+        self.all_settled(LATE, |t, said| t.fate(said) == Fate::Gone).await;
         self.pass(if self.mount() == Mount::Memory { AFTERMATH } else { QUICK_AFTERMATH }).await;
         if !self.everybody {
             assert_eq!(self.others, self.untouched().await, "the other accounts notice nothing (G7)");
@@ -376,6 +388,8 @@ impl Theatre {
                 assert!(most <= 1, "account {n} had {most} connections at once (F-026)");
             }
         }
+        let violations = self.stage.violations();
+        assert!(violations.is_empty(), "not as the protocol has it: {violations:?}");
         if let Some(wrong) = self.house.miscounted(&self.ids()).await {
             panic!("conservation: {wrong}");
         }

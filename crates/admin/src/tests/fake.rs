@@ -15,10 +15,11 @@ use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, AddJob, Applied, CommandError, ConfigStatus, Counts, CronStatus,
     Delivery, Discarded, Enqueued, Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter,
-    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements, MissedPolicy, NewJob,
-    NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report,
-    RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter, SessionRow,
-    Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
+    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements, MissedPolicy,
+    NewJob, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError,
+    Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter,
+    SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns,
+    Vitals,
 };
 use parking_lot::Mutex;
 
@@ -105,7 +106,7 @@ fn view() -> AccountView {
         symptoms: Default::default(),
         identity,
         token: None,
-            login: None,
+        login: None,
         evidence: Evidence::default(),
         skipped: 0,
     };

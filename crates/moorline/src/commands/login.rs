@@ -146,8 +146,7 @@ async fn here(place: &Place, typed: &str, as_json: bool) -> Result<Code> {
 /// The configured account that was typed: its id, or a name that one account has.
 fn configured(settings: &Settings, typed: &str) -> Result<AccountId> {
     let ids = settings.config.accounts.iter().map(|account| &account.id);
-    let named: Vec<&AccountId> =
-        ids.filter(|id| id.to_string() == typed || id.name() == typed).collect();
+    let named: Vec<&AccountId> = ids.filter(|id| id.to_string() == typed || id.name() == typed).collect();
     match named.as_slice() {
         [id] => Ok((*id).clone()),
         [] => Err(Failed::new(Code::Usage, format!("there is no account `{typed}`")).into()),

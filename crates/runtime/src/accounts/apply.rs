@@ -13,9 +13,9 @@ use moorline_store::{Op, StoreError, Tx};
 
 use super::login::{show, unreadable};
 use super::{Accounts, stop_account};
-use crate::logins::Means;
 use crate::events::{Sort, What};
 use crate::handle::CommandError;
+use crate::logins::Means;
 use crate::runtime::epoch_of;
 use crate::services::{Account, Services};
 

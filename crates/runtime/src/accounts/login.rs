@@ -95,8 +95,10 @@ pub(super) async fn admit(services: &Services, account: &Account, is_first: bool
     if account.means.login.is_none() {
         return Ok(());
     }
-    let waits =
-        services.board.account(&account.id).is_some_and(|status| status.blocked == Some(BlockReason::NeedsLogin));
+    let waits = services
+        .board
+        .account(&account.id)
+        .is_some_and(|status| status.blocked == Some(BlockReason::NeedsLogin));
     if is_first || waits {
         let configured = Arc::clone(&account.means.configured);
         match Means::find(&*services.logins, &account.id, configured).await {

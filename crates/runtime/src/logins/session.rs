@@ -98,9 +98,10 @@ impl LoginSession {
     ) -> Result<Kept, String> {
         let logging_in = self.log_in(typed, view);
         match tokio::time::timeout(AT_MOST, logging_in).await {
-            Ok(Ok(logged_in)) => {
-                self.keep(logged_in).await.map_err(|error| format!("the login could not be saved: {error}"))?
-            }
+            Ok(Ok(logged_in)) => self
+                .keep(logged_in)
+                .await
+                .map_err(|error| format!("the login could not be saved: {error}"))?,
             Ok(Err(failure)) => Err(failure.message),
             Err(_) => Err(format!("nobody has logged in within {} min", AT_MOST.as_secs() / 60)),
         }
@@ -124,8 +125,13 @@ impl LoginSession {
             .login(&held, self.seed)
             .ok_or_else(|| Failure::transient("this account has nothing to log in"))?;
         let (steps_tx, mut steps) = mpsc::channel(STEPS);
-        let mut driving =
-            std::pin::pin!(drive_login(machine, Rc::clone(&self.http), Arc::clone(&self.clock), typed, steps_tx));
+        let mut driving = std::pin::pin!(drive_login(
+            machine,
+            Rc::clone(&self.http),
+            Arc::clone(&self.clock),
+            typed,
+            steps_tx
+        ));
         loop {
             tokio::select! {
                 biased;
@@ -204,17 +210,26 @@ impl LoginView {
             LoginStep::Scan { code, lasts, number } => Self {
                 qr: Some(code),
                 expires_at: Some(now + lasts),
-                ..Self::of(LoginState::Scan, match number {
-                    0 | 1 => "scan the QR code with the phone".to_owned(),
-                    more => format!("the QR code before has expired: scan this one, the {more}. of this login"),
-                })
+                ..Self::of(
+                    LoginState::Scan,
+                    match number {
+                        0 | 1 => "scan the QR code with the phone".to_owned(),
+                        more => format!(
+                            "the QR code before has expired: scan this one, the {more}. of this login"
+                        ),
+                    },
+                )
             },
             LoginStep::Scanned => Self::of(LoginState::Scanned, "scanned: confirm it on the phone"),
             LoginStep::Code { wrong } => Self {
                 code_wrong: Some(wrong),
                 ..Self::of(
                     LoginState::Code,
-                    if wrong { "wrong: type the number that the phone shows" } else { "type the number that the phone shows" },
+                    if wrong {
+                        "wrong: type the number that the phone shows"
+                    } else {
+                        "type the number that the phone shows"
+                    },
                 )
             },
         };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use moorline_channel::{AckId, Effect, Event, HttpResponse, NetworkError, NetworkErrorKind, Output, RequestId};
+use moorline_channel::{
+    AckId, Effect, Event, HttpResponse, NetworkError, NetworkErrorKind, Output, RequestId,
+};
 use moorline_core::{Effect as Happened, Failure, Monotonic};
 use serde_json::json;
 
@@ -294,8 +296,10 @@ impl Session {
             }
             // What is in hand is worth more than to know at once that the platform is gone.
             Err(failure) if probed && !matches!(self.turn, Turn::Storing(_)) => {
-                let mut effects: Vec<_> =
-                    poll.map(|_| gap("a poll was given up because the platform shows no sign of life")).into_iter().collect();
+                let mut effects: Vec<_> = poll
+                    .map(|_| gap("a poll was given up because the platform shows no sign of life"))
+                    .into_iter()
+                    .collect();
                 effects.push(Calls::finish(failure));
                 effects
             }

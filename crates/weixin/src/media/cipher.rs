@@ -52,7 +52,8 @@ impl Key {
         }
         let padding = usize::from(*bytes.last()?);
         let length = bytes.len().checked_sub(padding)?;
-        let sound = (1..=BLOCK).contains(&padding) && bytes[length..].iter().all(|&byte| usize::from(byte) == padding);
+        let sound = (1..=BLOCK).contains(&padding)
+            && bytes[length..].iter().all(|&byte| usize::from(byte) == padding);
         bytes.truncate(length);
         sound.then_some(bytes)
     }

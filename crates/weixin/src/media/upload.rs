@@ -97,7 +97,10 @@ impl MediaUploader {
     /// When one of the two cannot be used; [`FailureClass::NeedsLogin`] for the login.
     pub fn new(settings: &AccountSettings, login: &SavedLogin) -> Result<Self, Failure> {
         let site = plan::site(settings).map_err(|_| {
-            Failure::new(FailureClass::Rejected, format!("{PHASE}: the settings of {} cannot work", settings.id))
+            Failure::new(
+                FailureClass::Rejected,
+                format!("{PHASE}: the settings of {} cannot work", settings.id),
+            )
         })?;
         Ok(Self { bot: Arc::new(Bot::read(&site, login)?) })
     }

@@ -1,18 +1,20 @@
 //! The whole runtime on one thread, and the platform beside it, in virtual time.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moorline_channel::{Network, Plan};
 use moorline_config::Config;
-use moorline_core::{AccountId, BootId, ChatId, Clock, IdempotencyKey};
-use moorline_runtime::{InboxFilter, Options, OutboxFilter, Page, Runtime, Scope};
+use moorline_core::{AccountId, BootId, ChatId, Clock, IdempotencyKey, Timestamp};
+use moorline_runtime::{
+    InboxFilter, Logins as _, MemoryLogins, Options, OutboxFilter, Page, Runtime, Saved, Scope,
+};
 use moorline_store::{LONGEST_PAGE, SqliteStore, Store};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use super::{Hold, Stage, Wish, configuration, loaded};
+use super::{Hold, PLATFORM, Stage, Wish, configuration, loaded};
 use crate::sim::store::{Mood, Moody};
 use crate::world::VirtualClock;
 
@@ -33,15 +35,19 @@ pub struct InMemory {
     config: Config,
     plans: BTreeMap<AccountId, Arc<dyn Plan>>,
     boots: u64,
-    _data: TempDir,
+    logins: MemoryLogins,
 }
 
 impl InMemory {
     pub(super) async fn open(stage: &dyn Stage, wish: &Wish) -> Self {
-        let data = tempfile::tempdir().unwrap();
-        stage.prepare(data.path());
-        let text = configuration(stage, wish, &data.path().display().to_string(), "http://platform.test");
-        let config = loaded(stage, text);
+        let config = loaded(stage, configuration(stage, wish, "unused", PLATFORM));
+        let logins = MemoryLogins::default();
+        for (n, account) in config.accounts.iter().enumerate() {
+            if let Some(login) = stage.login(n, PLATFORM) {
+                let saved = Saved { login, person: None, saved_at: Timestamp::default() };
+                logins.save(&account.id, saved).await.unwrap();
+            }
+        }
         let plans = config.accounts.iter().map(|account| (account.id.clone(), stage.plan(account)));
         let inner = Arc::new(SqliteStore::inline(None).unwrap());
         let mut house = Self {
@@ -53,7 +59,7 @@ impl InMemory {
             plans: plans.collect(),
             config,
             boots: 0,
-            _data: data,
+            logins,
         };
         house.start().await;
         house
@@ -142,6 +148,7 @@ impl InMemory {
             boot: BootId::new(format!("boot-{}", self.boots)),
             seed: self.boots,
             version: "test",
+            logins: Rc::new(self.logins.clone()),
             config_file: None,
             machine: Arc::new(()),
             children: Vec::new(),

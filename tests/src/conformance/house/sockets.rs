@@ -1,7 +1,10 @@
 //! The real binary, with its real transport, store and admin endpoint, and the platform behind a socket on loopback.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
+use moorline_channel::SavedLogin;
 use moorline_core::{AccountId, ChatId};
 use serde_json::{Value, json};
 
@@ -22,13 +25,27 @@ pub struct OnSockets {
     held: Option<(Hold, usize)>,
 }
 
+/// Puts a login where `moorline login` would have put it (docs/weixin.md).
+fn log_in(settings: &Settings, account: &AccountId, login: &SavedLogin) {
+    let directory = settings.data().join("logins");
+    fs::create_dir_all(&directory).unwrap();
+    let file = directory.join(format!("{}.{}.json", account.channel(), account.name()));
+    let login: Value = serde_json::from_str(login.0.expose()).unwrap();
+    let content = json!({ "login": login, "person": null, "saved_at": "2026-11-20T12:00:00.000Z" });
+    fs::write(&file, content.to_string()).unwrap();
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+}
+
 impl OnSockets {
     pub(super) fn open(stage: &mut dyn Stage, wish: &Wish) -> Self {
         let base = base(stage.serve());
         let settings =
             Settings::from_text(|data| configuration(stage, wish, &data.display().to_string(), &base));
-        std::fs::create_dir_all(settings.data()).unwrap();
-        stage.prepare(&settings.data());
+        for n in 0..wish.accounts {
+            if let Some(login) = stage.login(n, &base) {
+                log_in(&settings, &stage.account(n), &login);
+            }
+        }
         let mut house = Self { settings, disk: SyncCounter::build(), process: None, held: None };
         house.start();
         house

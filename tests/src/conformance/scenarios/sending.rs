@@ -8,7 +8,7 @@ use super::connecting::needs;
 use super::{Played, SECOND, Scenario};
 use crate::conformance::Mount;
 use crate::conformance::stage::{Harm, Silence};
-use crate::conformance::theatre::{FIRST, LATE, SOON, Theatre};
+use crate::conformance::theatre::{FIRST, LATE, NOTICED, SOON, Theatre};
 
 /// What readers see as one character, and programs as several.
 const ASTRONAUT: &str = "👩🏽‍🚀";
@@ -33,7 +33,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 async fn refused(t: &mut Theatre, class: FailureClass) -> Played {
     t.harm(Harm::RefuseSends(class)).await?;
     let said = t.say(FIRST, "alice", "its answer is refused");
-    t.until("refused", SOON, async |t| t.blows() > 0).await;
+    t.until("refused", SOON, async |t| t.has_struck()).await;
     assert_eq!(t.state(FIRST).await, "ready", "receiving does not depend on it (G10)");
     if class == FailureClass::Rejected {
         t.until("dead", SOON, async |t| t.count(FIRST, "dead").await == 1).await;
@@ -62,8 +62,8 @@ fn waits(row: &serde_json::Value) -> bool {
 async fn answer_lost(t: &mut Theatre, silence: Silence) -> Played {
     t.harm(Harm::LoseAnswers(silence)).await?;
     let said = t.say(FIRST, "alice", "its answer arrives, and nobody says so");
-    t.until("visible", SOON, async |t| t.copies(said) == 1).await;
-    t.until("struck", SOON, async |t| t.blows() > 0).await;
+    t.until("visible", SOON, async |t| t.copies(said) > 0).await;
+    t.until("struck", SOON, async |t| t.has_struck()).await;
     assert!(t.count(FIRST, "outbox").await == 1, "nothing less than a confirmation counts (F-059)");
     t.heal();
     t.until("settled", 180 * SECOND, async |t| t.count(FIRST, "outbox").await == 0).await;
@@ -74,7 +74,7 @@ async fn answer_lost(t: &mut Theatre, silence: Silence) -> Played {
 /// Sending does not depend on receiving (G10).
 async fn deaf(t: &mut Theatre) -> Played {
     t.harm(Harm::Refuse(FailureClass::Transient)).await?;
-    t.until("deaf", 90 * SECOND, async |t| t.blows() > 0 && t.state(FIRST).await != "ready").await;
+    t.until("deaf", NOTICED, async |t| t.has_struck() && t.state(FIRST).await != "ready").await;
     let said = t.write("early", "written while deaf").await;
     t.answered(said, SOON).await;
     assert_ne!(t.state(FIRST).await, "ready");
