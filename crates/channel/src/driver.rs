@@ -80,6 +80,7 @@ pub async fn drive(
         alive_at: None,
         probe_due: None,
         stop_due: None,
+        listening: true,
         streak: 0,
         ended: None,
     };
@@ -88,11 +89,16 @@ pub async fn drive(
         let occurrence = driver.next(&mut commands).await;
         match occurrence {
             Occurrence::Event(event) => driver.feed(event).await,
-            Occurrence::Command(Command::Verdict { ack, stored }) => {
+            // On the way to its end too: what is in hand is stored until the last moment.
+            Occurrence::Command(Some(Command::Verdict { ack, stored })) => {
                 driver.feed(Event::Verdict { ack, stored }).await;
             }
-            Occurrence::Command(Command::Probe) => driver.probe().await,
-            Occurrence::Command(Command::Stop) => driver.stop().await,
+            Occurrence::Command(Some(Command::Probe)) => driver.probe().await,
+            Occurrence::Command(Some(Command::Stop)) => driver.stop().await,
+            Occurrence::Command(None) => {
+                driver.listening = false;
+                driver.stop().await;
+            }
             Occurrence::Deadline => driver.deadline().await,
         }
     }
@@ -108,7 +114,8 @@ type Calls = BTreeMap<RequestId, LocalBoxFuture<'static, Result<HttpResponse, Ne
 /// What woke the driver.
 enum Occurrence {
     Event(Event),
-    Command(Command),
+    /// `None` when nobody is there any more who could give one.
+    Command(Option<Command>),
     Deadline,
 }
 
@@ -134,6 +141,8 @@ struct Driver {
     probe_due: Option<Monotonic>,
     /// When an orderly end is overdue.
     stop_due: Option<Monotonic>,
+    /// Whether somebody is there to give commands.
+    listening: bool,
     /// Messages read since the others last had turns of their own, and then those turns.
     streak: u32,
     ended: Option<Ended>,
@@ -145,7 +154,7 @@ impl Driver {
     async fn next(&mut self, commands: &mut mpsc::Receiver<Command>) -> Occurrence {
         let due = self.next_deadline();
         let clock = Arc::clone(&self.clock);
-        let stopping = self.stop_due.is_some();
+        let listening = self.listening;
         let (link, outgoing, calls) = (&mut self.link, &mut self.outgoing, &mut self.calls);
         let streak = &mut self.streak;
         if *streak >= READ_STREAK {
@@ -154,7 +163,7 @@ impl Driver {
                 biased;
                 () = sleep_until(due, &*clock) => Occurrence::Deadline,
                 event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
-                command = next_command(commands, stopping) => Occurrence::Command(command),
+                command = commands.recv(), if listening => Occurrence::Command(command),
                 event = poll_fn(|cx| poll_link(link, outgoing, cx)) => {
                     *streak = 1;
                     Occurrence::Event(event)
@@ -168,7 +177,7 @@ impl Driver {
                 Occurrence::Event(event)
             }
             event = poll_fn(|cx| poll_calls(calls, cx)) => Occurrence::Event(event),
-            command = next_command(commands, stopping) => Occurrence::Command(command),
+            command = commands.recv(), if listening => Occurrence::Command(command),
             () = sleep_until(due, &*clock) => {
                 *streak = 0;
                 Occurrence::Deadline
@@ -216,7 +225,6 @@ impl Driver {
         }
     }
 
-    /// Asked for once: what is still to be stored may be stored meanwhile, and the deadline stays where it is.
     async fn stop(&mut self) {
         if self.stop_due.is_some() {
             return;
@@ -337,16 +345,6 @@ fn poll_write(
         }
     }
     socket.as_mut().poll_flush(cx)
-}
-
-/// What the runtime says next. When nobody can say anything any more it is time to end; while that happens already, it
-/// is not said again.
-async fn next_command(commands: &mut mpsc::Receiver<Command>, stopping: bool) -> Command {
-    match commands.recv().await {
-        Some(command) => command,
-        None if stopping => std::future::pending().await,
-        None => Command::Stop,
-    }
 }
 
 pub(crate) async fn sleep_until(due: Option<Monotonic>, clock: &dyn Clock) {

@@ -110,3 +110,53 @@ async fn a_call_that_is_given_up_is_closed_and_never_answers() {
     assert_eq!(*heard.borrow(), [2, 3], "the answer of the first call is never heard");
     assert_eq!(holding.open.get(), 0, "the end of the connection closes what is open");
 }
+
+/// Delivers something, and ends only when it is stored.
+struct InHand;
+
+impl Connector for InHand {
+    fn step(&mut self, event: Event, _: Monotonic) -> Vec<Effect> {
+        match event {
+            Event::Start => {
+                vec![Effect::Emit(Output::Deliver { ack: AckId(1), deliveries: Vec::new(), cursor: None })]
+            }
+            Event::Verdict { stored: true, .. } => vec![Effect::Finish(None)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn wake_at(&self) -> Option<Monotonic> {
+        None
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(90)
+    }
+}
+
+/// Verdicts were not heard once the end had begun: what was in hand could never be known to be stored.
+#[tokio::test(start_paused = true)]
+async fn a_verdict_is_heard_on_the_way_to_the_end() {
+    let fake = Rc::new(FakeNetwork { socket: RefCell::new(None) });
+    let network = Network { http: fake.clone(), websocket: fake };
+    let (commands, command_rx) = mpsc::channel(4);
+    let (output_tx, outputs) = mpsc::channel::<Box<Output>>(4);
+    let began = tokio::time::Instant::now();
+    let script = async {
+        commands.send(Command::Stop).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        commands.send(Command::Verdict { ack: AckId(1), stored: true }).await.unwrap();
+    };
+    let connection = drive(Box::new(InHand), network, Arc::new(TokioClock(began)), command_rx, output_tx);
+    let (ended, ()) = tokio::join!(connection, script);
+    assert_eq!((ended, began.elapsed().as_millis()), (Ended::Stopped, 300));
+    // Whoever gave commands is gone: that is an orderly end too, and no loop without end.
+    let (commands, command_rx) = mpsc::channel(4);
+    drop(commands);
+    let (fake, clock) = (Rc::new(FakeNetwork { socket: RefCell::new(None) }), TokioClock(began));
+    let network = Network { http: fake.clone(), websocket: fake };
+    let (output_tx, _outputs) = mpsc::channel::<Box<Output>>(4);
+    drop(outputs);
+    let ended = drive(Box::new(InHand), network, Arc::new(clock), command_rx, output_tx).await;
+    assert_eq!((ended, began.elapsed().as_millis()), (Ended::Stopped, 2_300));
+}
