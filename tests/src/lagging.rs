@@ -9,8 +9,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, Measured, OutboxRow, Outcome, SqliteStore, Store, StoreError,
-    StoredIdentity, TurnRow, Tx, Waiting, Work,
+    Counts, Entry, Health, InboxRow, Life, Listing, Measured, OutboxRow, Outcome, SqliteStore, Store,
+    StoreError, StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use tokio::sync::watch;
 
@@ -108,6 +108,10 @@ impl Store for Lagging {
 
     fn counts(&self) -> Read<BTreeMap<AccountId, Counts>> {
         self.inner.counts()
+    }
+
+    fn lives(&self) -> Read<BTreeMap<AccountId, Life>> {
+        self.late(self.inner.lives())
     }
 
     fn listing(&self) -> &dyn Listing {

@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod conformance;
+pub mod disguise;
 pub mod exposition;
 pub mod http;
 pub mod lagging;

@@ -20,6 +20,7 @@ use moorline_simulator::feishu::{App, AppId, NewApp, Push, Pushed};
 use moorline_store::{InboxFilter, LONGEST_PAGE, Listing, Page, Scope, SqliteStore, Store};
 use tokio::time::Instant;
 
+use crate::disguise::Disguise;
 use crate::lagging::Lagging;
 use crate::model::Model;
 use crate::outside::Outside;
@@ -114,6 +115,8 @@ pub struct Setup {
     pub model: Model,
     /// The machine, and who takes alerts.
     pub outside: Outside,
+    /// What other platform Feishu passes for.
+    pub disguise: Disguise,
 }
 
 impl Default for Setup {
@@ -126,6 +129,7 @@ impl Default for Setup {
             tables: "",
             model: Model::default(),
             outside: Outside::default(),
+            disguise: Disguise::default(),
         }
     }
 }
@@ -271,7 +275,7 @@ impl World {
     ) -> impl Future<Output = Result<Applied, ReloadError>> + use<> {
         self.config = config.clone();
         let handle = self.handle.clone();
-        let plans = plans(&config);
+        let plans = plans(&self.setup, &config);
         async move { handle.apply(config, plans).await }
     }
 
@@ -471,8 +475,10 @@ fn new_app(simulator: &Simulator, n: usize) -> App {
 }
 
 /// The plan of each account.
-fn plans(config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
-    let plan = |account: &Account| (account.id.clone(), Feishu.parse(&account.settings).unwrap());
+fn plans(setup: &Setup, config: &Config) -> BTreeMap<AccountId, Arc<dyn Plan>> {
+    let plan = |account: &Account| {
+        (account.id.clone(), setup.disguise.over(Feishu.parse(&account.settings).unwrap()))
+    };
     config.accounts.iter().map(plan).collect()
 }
 
@@ -492,7 +498,7 @@ fn options(
     network.http = setup.outside.beside(network.http, Rc::new(move || truth.truth()));
     Options {
         config: config.clone(),
-        plans: plans(config),
+        plans: plans(setup, config),
         agents: agents.clone(),
         store: Arc::clone(store),
         logins: Rc::new(moorline_runtime::MemoryLogins::default()),

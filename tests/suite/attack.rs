@@ -165,6 +165,10 @@ impl Store for Slow {
         self.inner.counts()
     }
 
+    fn lives(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, moorline_store::Life>, StoreError>> {
+        self.inner.lives()
+    }
+
     fn listing(&self) -> &dyn moorline_store::Listing {
         self.inner.listing()
     }

@@ -1,11 +1,11 @@
-//! The routes that show sessions, received messages and messages of ours: newest first, a page at a time.
+//! The routes that show sessions, received messages, messages of ours and gaps: newest first, a page at a time.
 
 use actix_web::dev::Payload;
 use actix_web::web::{self, Data};
 use actix_web::{FromRequest, HttpRequest};
 use futures_util::future::{Ready, ready};
 use moorline_core::{AccountId, ConversationId, InboxId, OutboxId};
-use moorline_runtime::{InboxFilter, InboxKind, Listed, OutboxFilter, SessionFilter, SessionState};
+use moorline_runtime::{Gap, InboxFilter, InboxKind, Listed, OutboxFilter, SessionFilter, SessionState};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::json;
@@ -50,6 +50,13 @@ pub(crate) struct ReceivedMessages {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct OurMessages {
     messages: Vec<Ours>,
+    next: Option<i64>,
+}
+
+/// A page; `next` is what `before` of the next one has to be, null when there is none.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RecordedGaps {
+    gaps: Vec<Gap>,
     next: Option<i64>,
 }
 
@@ -127,6 +134,16 @@ pub(crate) async fn outbox_row(
     parameters.end()?;
     let found = in_time(operator.outbox_row(OutboxId::new(id))).await?;
     Ok(Shown(views::ours(&found.ok_or(Problem::UnknownMessage(id))?)))
+}
+
+pub(crate) async fn gaps(
+    operator: Data<dyn Operator>,
+    parameters: Parameters,
+) -> Answer<Shown<RecordedGaps>> {
+    let (account, page) = (parameters.account()?, parameters.page()?);
+    parameters.end()?;
+    let listed = in_time(operator.listing().gaps(account.as_ref(), page)).await?;
+    Ok(Shown(RecordedGaps { gaps: listed.rows, next: listed.next }))
 }
 
 fn shown<T, V>(listed: &Listed<T>, view: impl Fn(&T) -> V) -> Vec<V> {

@@ -212,6 +212,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         post("/v1/outbox/{id}/discard", "Gives a message of ours up for good.", repair::discard)
             .refuses(STORE)
             .refuses(&[Code::Busy, Code::AccountOrphaned, Code::WrongState]),
+        get("/v1/gaps", "Times in which messages may have been lost, the last recorded first.", lists::gaps)
+            .takes(&[parameters::account()])
+            .takes(&parameters::page())
+            .refuses(STORE),
         get("/v1/trace/{message}", "A message's whole life.", repair::trace).refuses(STORE),
         get("/v1/cron", "Every job of the scheduler.", cron::list).refuses(STORE),
         post("/v1/cron", "Adds a job.", cron::add).refuses(STORE).refuses(&[

@@ -131,6 +131,10 @@ number_id! {
     /// A run of a job, or the record that it did not run.
     RunId(i64)
 }
+number_id! {
+    /// A time in which messages may have been lost.
+    GapId(i64)
+}
 
 impl Generation {
     /// The first life.

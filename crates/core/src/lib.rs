@@ -21,7 +21,7 @@ pub use clock::{Clock, Monotonic, Timestamp, millis};
 pub use failure::{Effect, Failure, FailureClass};
 pub use histogram::{Distribution, Histogram};
 pub use ids::{
-    AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint,
+    AccountId, BootId, ChannelName, ChatId, ConversationId, DedupeKey, Epoch, EventId, Fingerprint, GapId,
     Generation, IdempotencyKey, InboxId, InvalidAccountId, JobId, MessageId, OutboxId, RunId, TurnId, UserId,
 };
 pub use message::{

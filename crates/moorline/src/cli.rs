@@ -64,6 +64,8 @@ pub enum Command {
     /// Show messages of ours and how far they got.
     #[command(subcommand)]
     Outbox(Outbox),
+    /// Show the times in which messages may have been lost, the last recorded first.
+    Gaps(Gaps),
     /// Send messages, or ask the agent, by a schedule.
     #[command(subcommand)]
     Cron(Cron),
@@ -357,6 +359,15 @@ pub struct Scope {
     /// Those of this conversation of the account.
     #[arg(long, requires = "account")]
     pub conversation: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Gaps {
+    /// Those of this account; its channel may be left out.
+    #[arg(long)]
+    pub account: Option<String>,
+    #[command(flatten)]
+    pub page: Page,
 }
 
 /// Which page of a list.

@@ -198,6 +198,12 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<Code> {
     for name in ["dropped", "held"] {
         row(name, reasons(&counts[name]));
     }
+    let (gaps, last) = (&account["gaps"], &account["gaps"]["last"]);
+    let since = if last.is_null() { String::new() } else { format!(", the last ended {}", ago(&last["to"])) };
+    row("gaps", format!("{}{since}", gaps["count"]));
+    if !account["suspicion"].is_null() {
+        row("may be deaf", text(&account["suspicion"]["why"]));
+    }
     table.print()?;
     Ok(Code::Ok)
 }

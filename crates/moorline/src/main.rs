@@ -81,6 +81,7 @@ fn carry_out(cli: &Cli) -> Result<Code> {
         Command::Session(action) => talk(commands::lists::session(place, action, json)),
         Command::Inbox(action) => talk(commands::lists::inbox(place, action, json)),
         Command::Outbox(action) => talk(commands::lists::outbox(place, action, json)),
+        Command::Gaps(gaps) => talk(commands::lists::gaps(place, gaps, json)),
         Command::Cron(action) => talk(commands::cron::cron(place, action, json)),
         Command::Login { account } => commands::login::login(place, account, json),
         Command::Trace { message } => talk(commands::trace::trace(place, message, json)),

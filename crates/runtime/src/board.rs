@@ -15,7 +15,7 @@ use moorline_core::{
     AccountId, AccountState, BlockReason, Cause, ChatId, Evidence, Failure, FailureClass, Generation,
     Identity, IdentityState, Monotonic, Timestamp, UserId,
 };
-use moorline_store::Verdict;
+use moorline_store::{Gap, Verdict};
 use parking_lot::{Mutex, RwLock};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -112,12 +112,23 @@ pub struct AccountStatus {
     pub evidence: Evidence,
     /// Frames and answers that could not be read since the process started.
     pub skipped: u64,
+    /// Why the connection may be deaf although it looks well; `None` while nothing speaks for that.
+    pub suspicion: Option<Suspicion>,
     /// What only the doctor looks at.
     #[serde(skip)]
     pub symptoms: Symptoms,
 }
 
-/// What is remembered of an account for the doctor alone.
+/// What speaks for a deaf connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Suspicion {
+    /// Since when.
+    pub since: Timestamp,
+    /// What it is.
+    pub why: String,
+}
+
+/// What is remembered of an account and shown elsewhere, or by the doctor alone.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Symptoms {
     /// When the last frame was received, on the clock that nobody sets: a step of the wall clock is no silence.
@@ -126,6 +137,8 @@ pub struct Symptoms {
     pub platform: Option<PlatformTime>,
     /// What the platform does not let us do for want of a permission, by what we wanted, since it last let us.
     pub denied: BTreeMap<&'static str, Denied>,
+    /// The gap that was recorded last.
+    pub last_gap: Option<Gap>,
 }
 
 /// What time it was on the platform at a moment of ours.
@@ -236,6 +249,7 @@ impl Board {
             login: None,
             evidence: Evidence::default(),
             skipped: 0,
+            suspicion: None,
             symptoms: Symptoms::default(),
         };
         let mut accounts = self.accounts.write();

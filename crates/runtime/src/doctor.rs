@@ -6,6 +6,7 @@
 mod account;
 mod cron;
 mod finding;
+mod loss;
 mod machine;
 mod offline;
 mod outbox;

@@ -24,8 +24,8 @@ use moorline_core::{
     Timestamp,
 };
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, Op, OutboxRow, OutboxState, RequestAnswer, Store, StoreError,
-    Tx,
+    Counts, Entry, Gap, Health, InboxRow, LONGEST_PAGE, Listing, Op, OutboxRow, OutboxState, Page,
+    RequestAnswer, Store, StoreError, Tx,
 };
 use moorline_supervision::{ActorRef, Node, Tree};
 use schemars::JsonSchema;
@@ -126,8 +126,19 @@ pub struct AccountView {
     /// What it said about itself.
     #[serde(flatten)]
     pub status: AccountStatus,
+    /// Times in which messages for it may have been lost (F-040).
+    pub gaps: Gaps,
     /// Its messages by state.
     pub counts: Counts,
+}
+
+/// The gaps of an account.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Gaps {
+    /// How many were recorded since the data directory exists.
+    pub count: u64,
+    /// The one that was recorded last.
+    pub last: Option<Gap>,
 }
 
 /// Why `/readyz` says no, one line for each reason.
@@ -194,6 +205,14 @@ pub enum CommandError {
     Store(#[from] StoreError),
 }
 
+impl AccountView {
+    /// What the account says of itself, and what the store says of it.
+    pub(crate) fn new(status: AccountStatus, counts: Counts) -> Self {
+        let gaps = Gaps { count: counts.gaps, last: status.symptoms.last_gap.clone() };
+        Self { status, gaps, counts }
+    }
+}
+
 impl StoreStatus {
     /// What the store says of itself.
     pub(crate) fn of(health: &Health) -> Self {
@@ -243,7 +262,7 @@ impl Handle {
     fn views(&self, counts: &mut BTreeMap<AccountId, Counts>) -> Vec<AccountView> {
         let views = self.board.accounts().into_iter().map(|status| {
             let counts = counts.remove(&status.id).unwrap_or_default();
-            AccountView { status, counts }
+            AccountView::new(status, counts)
         });
         views.collect()
     }
@@ -255,7 +274,7 @@ impl Handle {
     pub async fn account(&self, id: &AccountId) -> Result<AccountView, CommandError> {
         let status = self.board.account(id).ok_or_else(|| CommandError::UnknownAccount(id.clone()))?;
         let counts = self.store.counts().await?.remove(id).unwrap_or_default();
-        Ok(AccountView { status, counts })
+        Ok(AccountView::new(status, counts))
     }
 
     /// Everything that is wrong, and every account with the evidence that it lives.
@@ -533,6 +552,16 @@ impl Handle {
         limit: u32,
     ) -> Result<Vec<Entry>, StoreError> {
         self.store.transcript(account, conversation, limit).await
+    }
+
+    /// The times in which messages for the account may have been lost, the one recorded last first; the last
+    /// [`LONGEST_PAGE`] of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn gaps(&self, account: &AccountId) -> Result<Vec<Gap>, StoreError> {
+        let page = Page { before: None, limit: LONGEST_PAGE };
+        Ok(self.store.listing().gaps(Some(account), page).await?.rows)
     }
 
     /// One message of ours.

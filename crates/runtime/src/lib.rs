@@ -33,7 +33,7 @@ mod verdicts;
 pub use accounts::Applied;
 pub use agents::OwnAgents;
 pub use board::{
-    AccountStatus, AgentState, AgentStatus, Board, Denied, IdentityStatus, PlatformTime, Symptoms,
+    AccountStatus, AgentState, AgentStatus, Board, Denied, IdentityStatus, PlatformTime, Suspicion, Symptoms,
     TokenState, TokenStatus,
 };
 pub use doctor::{
@@ -42,8 +42,8 @@ pub use doctor::{
 pub use events::{Event, Events, Missed, Scope as EventScope, Sort, Subscription, What};
 pub use exit::ExitReason;
 pub use handle::{
-    AccountView, AddJob, CommandError, CronStatus, Discarded, Enqueued, Handle, JobView, NotReady, Orphan,
-    Resumed, ResumedFrom, Retained, Status, StoreStatus, Turns, Vitals, WRITER,
+    AccountView, AddJob, CommandError, CronStatus, Discarded, Enqueued, Gaps, Handle, JobView, NotReady,
+    Orphan, Resumed, ResumedFrom, Retained, Status, StoreStatus, Turns, Vitals, WRITER,
 };
 pub use logins::{
     Kept, LoginSession, LoginState, LoginStatus, LoginView, Logins, LoginsError, MemoryLogins, Saved,
@@ -57,9 +57,9 @@ pub use scheduler::InvalidSchedule;
 
 // What the admin child is made with, so that `admin` needs no edge to the crates below.
 pub use moorline_store::{
-    ActiveTurn, Counts, Delivery, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, InboxState, JobKind,
-    JobRow, LONGEST_PAGE, Listed, Listing, Measured, MissedPolicy, NewJob, OutboxFilter, OutboxRow,
-    OutboxState, Page, ParkedTurn, Receipt, RequestAnswer, Role, RunResult, RunRow, Scope, SessionFilter,
-    SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
+    ActiveTurn, Counts, Delivery, Entry, Gap, GapKind, InboxEntry, InboxFilter, InboxKind, InboxRow,
+    InboxState, JobKind, JobRow, LONGEST_PAGE, Listed, Listing, Measured, MissedPolicy, NewGap, NewJob,
+    OutboxFilter, OutboxRow, OutboxState, Page, ParkedTurn, Receipt, RequestAnswer, Role, RunResult, RunRow,
+    Scope, SessionFilter, SessionRow, SessionState, StoreError, Trace, Traced, TurnEntry, TurnState,
 };
 pub use moorline_supervision as supervision;

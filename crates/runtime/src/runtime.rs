@@ -9,7 +9,7 @@ use std::time::Duration;
 use moorline_channel::{Network, Plan};
 use moorline_config::Config;
 use moorline_core::{AccountId, BootId, Clock, Epoch};
-use moorline_store::{Op, Outcome, Store, StoreError, Tx};
+use moorline_store::{Life, Op, Outcome, Store, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
 
 use crate::accounts::{Accounts, say_goodbye};
@@ -28,7 +28,7 @@ use crate::random::Random;
 use crate::recovery::SessionRecovery;
 use crate::reload::{ConfigFile, ConfigWatch};
 use crate::scheduler::Scheduler;
-use crate::services::{Account, AccountDirectory, Services, Settings};
+use crate::services::{Account, AccountActors, AccountDirectory, Services, Settings};
 use crate::storage::{StoreWatch, writer_node};
 
 /// How often a shutdown looks whether the work under way is done.
@@ -116,6 +116,7 @@ impl Runtime {
         } = options;
         let started_at = clock.wall();
         let epochs = take_over(&*store, &config, &boot, version, &*clock).await?;
+        let lives = store.lives().await?;
         let tree = Tree::new(Arc::clone(&clock), seed);
         let events = Events::new(Arc::clone(&clock));
         tree.observe(events.of_actors());
@@ -139,7 +140,7 @@ impl Runtime {
             stopped: RefCell::default(),
             settings: RefCell::new(Rc::new(settings)),
         });
-        add_accounts(&services, &services.settings().config, plans, &epochs).await?;
+        add_accounts(&services, &services.settings().config, plans, &epochs, &lives).await?;
         let handle = Handle {
             version,
             boot,
@@ -243,15 +244,18 @@ async fn add_accounts(
     config: &Config,
     mut plans: BTreeMap<AccountId, Arc<dyn Plan>>,
     epochs: &[Epoch],
+    lives: &BTreeMap<AccountId, Life>,
 ) -> Result<(), StartError> {
     for (configured, epoch) in config.accounts.iter().zip(epochs) {
         let id = &configured.id;
         let plan = plans.remove(id).ok_or_else(|| StartError::NoPlan(id.clone()))?;
         let means = Means::of(&*services.logins, id, plan).await;
+        let life = lives.get(id).cloned().unwrap_or_default();
         services.board.add(id, services.clock.wall());
         services.board.update(id, |status| status.login.clone_from(&means.login));
         services.board.set_access(id, &configured.access);
-        let account = Account::new(configured, means, *epoch, Rc::default());
+        let account = Account::new(configured, means, *epoch, Rc::new(AccountActors::after(&life)));
+        services.board.update(id, |status| status.symptoms.last_gap = life.last_gap);
         services.accounts.insert(Rc::new(account));
     }
     Ok(())

@@ -9,10 +9,10 @@ use std::time::Duration;
 use moorline_channel::{Network, Plan};
 use moorline_config::{Access, Config};
 use moorline_core::{AccountId, AccountState, BootId, Clock, Epoch, Generation, RetryPolicy, Timestamp};
-use moorline_store::{Lease, Store};
+use moorline_store::{Lease, Life, Store};
 use moorline_supervision::ActorRef;
 
-use crate::accounts::{Accounts, Connection, Credentials, IdentityProbe, Outbox};
+use crate::accounts::{Accounts, Connection, Credentials, IdentityProbe, Outbox, Watch};
 use crate::agents::Agents;
 use crate::board::Board;
 use crate::bus::{AccountChanged, Bus};
@@ -185,6 +185,15 @@ pub(crate) struct AccountActors {
     pub(crate) identity: ActorRef<IdentityProbe>,
     pub(crate) outbox: ActorRef<Outbox>,
     pub(crate) connection: ActorRef<Connection>,
+    /// The signs of life that the connection has had, whichever life of it heard them. Never borrowed across an await.
+    pub(crate) watch: RefCell<Watch>,
+}
+
+impl AccountActors {
+    /// Those of an account that an earlier process has left so.
+    pub(crate) fn after(life: &Life) -> Self {
+        Self { watch: RefCell::new(Watch::after(life)), ..Self::default() }
+    }
 }
 
 /// The configured accounts by id. Never borrowed across an await.

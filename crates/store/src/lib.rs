@@ -5,6 +5,7 @@
 
 mod cron;
 mod data_dir;
+mod gap;
 mod listing;
 mod measured;
 mod model;
@@ -19,6 +20,7 @@ pub use cron::{
     RunRow, Trigger, TurnResult,
 };
 pub use data_dir::{DataDir, OpenError};
+pub use gap::{Gap, GapKind, LastHeard, Life, NewGap};
 pub use listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, LONGEST_PAGE, Listed, Listing, OutboxFilter, PREVIEW,
     Page, ParkedTurn, Scope, SessionFilter, SessionRow, SessionState,
@@ -115,6 +117,10 @@ pub trait Store: Send + Sync {
     /// How many messages of each account are in which state. Costs the number of accounts, not of messages.
     fn counts(&self)
     -> BoxFuture<'static, Result<std::collections::BTreeMap<AccountId, Counts>, StoreError>>;
+
+    /// What a process that takes accounts over has to know of each account that was ever taken over. Costs the number of
+    /// accounts.
+    fn lives(&self) -> BoxFuture<'static, Result<std::collections::BTreeMap<AccountId, Life>, StoreError>>;
 
     /// The reads of an operator.
     fn listing(&self) -> &dyn Listing;

@@ -8,6 +8,7 @@ use moorline_core::{AccountId, ConversationId, InboxId, JobId, RunId, Timestamp,
 
 use crate::StoreError;
 use crate::cron::{JobRow, RunRow};
+use crate::gap::Gap;
 use crate::names::named;
 use crate::rows::{InboxRow, OutboxRow, OutboxState, TurnState};
 use crate::trace::{Trace, Traced};
@@ -60,6 +61,13 @@ pub trait Listing: Send + Sync {
 
     /// Runs of one job or of all, newest first.
     fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>>;
+
+    /// Times in which messages of one account or of any may have been lost, the one recorded last first.
+    fn gaps(
+        &self,
+        account: Option<&AccountId>,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<Gap>, StoreError>>;
 
     /// One run.
     fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>>;

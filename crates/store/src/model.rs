@@ -2,6 +2,7 @@
 //! for tests that need none of its speed.
 
 mod cron;
+mod gap;
 mod list;
 mod operator;
 mod ops;
@@ -14,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use moorline_core::{
-    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, HoldReason, InboxId, JobId, OutboxId, RunId,
-    Timestamp, TurnId,
+    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, GapId, HoldReason, InboxId, JobId, OutboxId,
+    RunId, Timestamp, TurnId,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::cron::{JobRow, TurnResult};
+use crate::gap::{Gap, LastHeard, Life};
 use crate::rows::{
     Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Waiting,
     Work,
@@ -71,6 +73,7 @@ struct State {
     memos: BTreeMap<String, String>,
     jobs: BTreeMap<JobId, JobRow>,
     runs: BTreeMap<RunId, cron::Run>,
+    gaps: BTreeMap<GapId, Gap>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -80,6 +83,7 @@ struct Last {
     outbox: i64,
     job: i64,
     run: i64,
+    gap: i64,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +102,9 @@ struct Account {
     duplicates: u64,
     transcripts: BTreeMap<ConversationId, Vec<Entry>>,
     active: BTreeMap<ConversationId, Timestamp>,
+    heard: Option<LastHeard>,
+    /// Recorded, and gone or not.
+    gaps: u64,
     /// What the messages that are gone counted for.
     pruned: Pruned,
     /// The same of each conversation that is still there.
@@ -228,6 +235,7 @@ impl State {
             answered: of.pruned.answered,
             dropped: of.pruned.dropped.clone(),
             duplicates: of.duplicates,
+            gaps: of.gaps,
             ..Counts::default()
         };
         for row in self.messages(account) {
@@ -355,6 +363,10 @@ impl Store for ModelStore {
             let accounts = state.accounts.iter();
             accounts.map(|(id, account)| (id.clone(), state.counts(id, account))).collect()
         })
+    }
+
+    fn lives(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Life>, StoreError>> {
+        self.read(State::lives)
     }
 
     fn listing(&self) -> &dyn Listing {

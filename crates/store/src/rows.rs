@@ -221,4 +221,7 @@ pub struct Counts {
     pub dead: u64,
     /// Messages of ours that an operator gave up.
     pub discarded: u64,
+    /// Times in which messages may have been lost; shown beside the last of them.
+    #[serde(skip)]
+    pub gaps: u64,
 }

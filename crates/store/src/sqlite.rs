@@ -3,6 +3,7 @@
 mod apply;
 mod checkpoint;
 mod cron;
+mod gap;
 mod group;
 mod inspect;
 mod list;
@@ -41,6 +42,7 @@ pub use self::status::{Fault, Statistics};
 use self::writer::Request;
 use crate::cron::{JobRow, RunRow};
 use crate::data_dir::{DataDir, OpenError};
+use crate::gap::{Gap, Life};
 use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, ParkedTurn, SessionFilter, SessionRow,
 };
@@ -328,6 +330,10 @@ impl Store for SqliteStore {
         self.read(read::counts)
     }
 
+    fn lives(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Life>, StoreError>> {
+        self.read(gap::lives)
+    }
+
     fn listing(&self) -> &dyn Listing {
         self
     }
@@ -415,6 +421,15 @@ impl Listing for SqliteStore {
 
     fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>> {
         self.read(move |conn| cron::runs(conn, job, page))
+    }
+
+    fn gaps(
+        &self,
+        account: Option<&AccountId>,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<Gap>, StoreError>> {
+        let account = account.cloned();
+        self.read(move |conn| gap::gaps(conn, account.as_ref(), page))
     }
 
     fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>> {

@@ -10,6 +10,7 @@ use moorline_core::{
 };
 
 use crate::cron::{NewJob, NewRun};
+use crate::gap::NewGap;
 use crate::rows::Role;
 
 /// How much of a transcript outlives its age while anything happens in its conversation.
@@ -85,7 +86,7 @@ pub enum Op {
     /// changes but that of dead letters, which are fewer then.
     ///
     /// Over are: a key last seen before `dedupe_before` (G2); and, before `before`, a message that was answered or
-    /// dropped, which takes its turn along; a message of ours that was sent or given up; the transcript of a
+    /// dropped, which takes its turn along; a message of ours that was sent or given up; a gap; the transcript of a
     /// conversation but for the [`KEPT_ENTRIES`] latest entries; a conversation in which nothing happened since and
     /// nothing waits, with all of its transcript; a run of the program but the last; a run of a job but its
     /// [`KEPT_RUNS`](crate::KEPT_RUNS) latest.
@@ -275,6 +276,19 @@ pub enum Op {
         fingerprint: Fingerprint,
         /// The identity.
         identity: Identity,
+    },
+    /// Remembers when the account was last heard, in the place of the time before.
+    Heard {
+        /// When.
+        at: Timestamp,
+        /// Whether its connection has ended with a goodbye since, and without a doubt.
+        orderly: bool,
+    },
+    /// Puts a gap down (F-040). `Applied` carries its [`GapId`](moorline_core::GapId); `Duplicate` that of the one of the
+    /// same kind that began at the same moment: then that one ends when this one does, for the reason of this one.
+    RecordGap {
+        /// The gap.
+        gap: NewGap,
     },
     /// An operator wants a message of ours sent now (F-053, F-055). A dead letter goes back to its old place with its
     /// key: as `unknown` if an earlier attempt may have succeeded, else as `ready`. One that waits is due at once.

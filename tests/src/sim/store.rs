@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
 use moorline_store::{
-    Counts, Entry, Health, InboxRow, Listing, OutboxRow, Outcome, SqliteStore, Store, StoreError,
+    Counts, Entry, Health, InboxRow, Life, Listing, OutboxRow, Outcome, SqliteStore, Store, StoreError,
     StoredIdentity, TurnRow, Tx, Waiting, Work,
 };
 use parking_lot::Mutex;
@@ -301,6 +301,10 @@ impl Store for Moody {
 
     fn counts(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Counts>, StoreError>> {
         self.inner.counts()
+    }
+
+    fn lives(&self) -> BoxFuture<'static, Result<BTreeMap<AccountId, Life>, StoreError>> {
+        self.inner.lives()
     }
 
     fn listing(&self) -> &dyn Listing {

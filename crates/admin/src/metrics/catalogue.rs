@@ -68,6 +68,7 @@ metrics! {
     ACCOUNT_RECONNECTS: Counter "moorline_account_reconnects_total" ["account"] "How often the account became ready again after a failure.";
     ACCOUNT_SKIPPED: Counter "moorline_account_skipped_total" ["account"] "Frames and answers that could not be read.";
 
+    GAPS: Counter "moorline_gaps_total" ["account"] "Times in which messages may have been lost, since the data directory exists.";
     RECEIVED: Counter "moorline_messages_received_total" ["account"] "Messages that were stored, since the data directory exists.";
     DUPLICATES: Counter "moorline_messages_duplicate_total" ["account"] "Deliveries of messages that were stored before, since the data directory exists.";
     ANSWERED: Counter "moorline_messages_answered_total" ["account"] "Messages whose turn is done, since the data directory exists.";

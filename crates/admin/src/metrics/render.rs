@@ -111,6 +111,7 @@ fn connections(page: &mut Page, vitals: &Vitals) {
 }
 
 fn messages(page: &mut Page, vitals: &Vitals) {
+    counted(page, vitals, the::GAPS, |counts| counts.gaps);
     counted(page, vitals, the::RECEIVED, |counts| counts.received);
     counted(page, vitals, the::DUPLICATES, |counts| counts.duplicates);
     counted(page, vitals, the::ANSWERED, |counts| counts.answered);

@@ -8,18 +8,18 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, LocalBoxFuture, ready};
 use moorline_core::{
     AccountId, AccountState, BootId, Chat, ChatId, ChatKind, ConversationId, DropReason, EventId, Evidence,
-    Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, JobId, Outbound, OutboxId, Route, RunId,
-    Secret, Timestamp, TurnId,
+    GapId, Generation, HoldReason, IdempotencyKey, IdentityState, InboxId, JobId, Outbound, OutboxId, Route,
+    RunId, Secret, Timestamp, TurnId,
 };
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, AddJob, Applied, CommandError, ConfigStatus, Counts, CronStatus,
-    Delivery, Discarded, Enqueued, Entry, EventScope, Events, IdentityStatus, InboxEntry, InboxFilter,
-    InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements, MissedPolicy,
-    NewJob, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError,
-    Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter,
-    SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns,
-    Vitals,
+    Delivery, Discarded, Enqueued, Entry, EventScope, Events, Gap, GapKind, Gaps, IdentityStatus, InboxEntry,
+    InboxFilter, InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements, MissedPolicy,
+    NewGap, NewJob, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt,
+    ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow,
+    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry,
+    TurnState, Turns, Vitals,
 };
 use parking_lot::Mutex;
 
@@ -81,6 +81,12 @@ pub(super) fn main() -> AccountId {
     "feishu:main".parse().unwrap()
 }
 
+fn gap() -> Gap {
+    let (from, to) = (Timestamp::from_millis(1), Timestamp::from_millis(2));
+    let gap = NewGap { from, to, kind: GapKind::Outage, why: "nothing heard".to_owned() };
+    Gap { id: GapId::new(3), account: main(), gap, recorded_at: to }
+}
+
 fn view() -> AccountView {
     let since = Timestamp::from_millis(0);
     let identity = IdentityStatus {
@@ -109,8 +115,9 @@ fn view() -> AccountView {
         login: None,
         evidence: Evidence::default(),
         skipped: 0,
+        suspicion: None,
     };
-    AccountView { status, counts: Counts::default() }
+    AccountView { status, gaps: Gaps { count: 1, last: Some(gap()) }, counts: Counts::default() }
 }
 
 impl Operator for Fake {
@@ -622,6 +629,14 @@ impl Listing for Fake {
 
     fn runs(&self, job: Option<JobId>, page: Page) -> BoxFuture<'static, Result<Listed<RunRow>, StoreError>> {
         self.listed(format!("runs of {job:?} {page:?}"), run())
+    }
+
+    fn gaps(
+        &self,
+        account: Option<&AccountId>,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<Gap>, StoreError>> {
+        self.listed(format!("gaps of {account:?} {page:?}"), gap())
     }
 
     fn run(&self, id: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreError>> {

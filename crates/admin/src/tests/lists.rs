@@ -42,6 +42,25 @@ fn a_message_is_shown_without_its_bytes() {
 }
 
 #[test]
+fn a_gap_is_shown_as_it_is_recorded_f040() {
+    let fake = Arc::new(Fake::default());
+    let listed = ask(&fake, get("/v1/gaps")).body;
+    let gap = json!({
+        "id": 3,
+        "account": "feishu:main",
+        "from": "1970-01-01T00:00:00.001Z",
+        "to": "1970-01-01T00:00:00.002Z",
+        "kind": "outage",
+        "why": "nothing heard",
+        "recorded_at": "1970-01-01T00:00:00.002Z",
+    });
+    assert_eq!(listed, json!({ "gaps": [gap], "next": 7 }));
+    let account = ask(&fake, get("/v1/accounts/feishu:main")).body;
+    assert_eq!(account["gaps"], json!({ "count": 1, "last": gap }));
+    assert_eq!(account["suspicion"], json!(null));
+}
+
+#[test]
 fn parameters_are_what_is_asked_of_the_store() {
     let table = [
         ("/v1/sessions", "SessionFilter { account: None, state: None } Page { before: None, limit: 50 }"),
@@ -56,6 +75,11 @@ fn parameters_are_what_is_asked_of_the_store() {
         ),
         ("/v1/inbox?account=feishu%3Amain&conversation=a%2Fb", "}, ConversationId(\"a/b\")), state: None }"),
         ("/v1/outbox?state=dead", "OutboxFilter { scope: All, state: Some(Dead) }"),
+        ("/v1/gaps", "gaps of None Page { before: None, limit: 50 }"),
+        (
+            "/v1/gaps?account=feishu:main&limit=2&before=7",
+            "name: \"main\" }) Page { before: Some(7), limit: 2 }",
+        ),
     ];
     for (path, asked) in table {
         let fake = Arc::new(Fake::default());

@@ -1,4 +1,4 @@
-//! `moorline session`, `inbox` and `outbox`: tables for people, and the endpoint's own JSON for programs.
+//! `moorline session`, `inbox`, `outbox` and `gaps`: tables for people, and the endpoint's own JSON for programs.
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -6,7 +6,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::{account_id, ago, repair, text};
-use crate::cli::{Inbox, Outbox, Page, Place, Scope, Session};
+use crate::cli::{Gaps, Inbox, Outbox, Page, Place, Scope, Session};
 use crate::client::Client;
 use crate::exit::{Code, Failed};
 use crate::output::{self, Table, cut, harmless};
@@ -68,6 +68,15 @@ pub async fn outbox(place: &Place, action: &Outbox, as_json: bool) -> Result<Cod
         Outbox::Retry { id } => repair::retry(place, *id, as_json).await?,
         Outbox::Discard { id } => repair::discard(place, *id, as_json).await?,
     }
+    Ok(Code::Ok)
+}
+
+/// `moorline gaps`.
+pub async fn gaps(place: &Place, gaps: &Gaps, as_json: bool) -> Result<Code> {
+    let mut query = Query::of(&gaps.page);
+    query.put("account", whole(place, gaps.account.as_deref()).await?);
+    let answer = get(place, &query.on("/v1/gaps")).await?;
+    if as_json { output::json(&answer) } else { gaps_table(&answer) }?;
     Ok(Code::Ok)
 }
 
@@ -180,6 +189,20 @@ fn outbox_table(answer: &Value) -> Result<()> {
             foreign(&message["session"], NAME_WIDTH),
             foreign(&message["text"], TEXT_WIDTH),
             if error.is_null() { String::new() } else { foreign(error, ERROR_WIDTH) },
+        ]
+    })
+}
+
+fn gaps_table(answer: &Value) -> Result<()> {
+    let head = ["ID", "ACCOUNT", "FROM", "TO", "KIND", "WHY MESSAGES MAY BE MISSING"];
+    list(answer, "gaps", &head, |gap| {
+        vec![
+            gap["id"].to_string(),
+            text(&gap["account"]),
+            text(&gap["from"]),
+            text(&gap["to"]),
+            text(&gap["kind"]),
+            foreign(&gap["why"], ERROR_WIDTH),
         ]
     })
 }

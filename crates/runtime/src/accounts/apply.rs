@@ -17,7 +17,7 @@ use crate::events::{Sort, What};
 use crate::handle::CommandError;
 use crate::logins::Means;
 use crate::runtime::epoch_of;
-use crate::services::{Account, Services};
+use crate::services::{Account, AccountActors, Services};
 
 /// Makes `config` the configuration in use.
 #[derive(Message)]
@@ -68,6 +68,7 @@ impl Handler<Apply> for Accounts {
 
             // What can fail comes first, before anything has changed.
             let epochs = take_over(&services, &difference.added).await?;
+            let mut lives = if epochs.is_empty() { BTreeMap::new() } else { services.store.lives().await? };
 
             // Who was logged in elsewhere meanwhile connects anew, as if the configuration had changed.
             let (mut found, relogged) = find_logins(&services, &config, plans, &applied.reconnected).await;
@@ -104,6 +105,7 @@ impl Handler<Apply> for Accounts {
                     Some(account) => account.treat(configured),
                     None => {
                         let Some(epoch) = epochs.get(&configured.id) else { continue };
+                        let life = lives.remove(&configured.id).unwrap_or_default();
                         services.board.add(&configured.id, services.clock.wall());
                         if services.stopped.borrow().contains(&configured.id) {
                             // An operator stopped it before it went, and nobody has started it since.
@@ -112,9 +114,13 @@ impl Handler<Apply> for Accounts {
                                 .board
                                 .update(&configured.id, |status| status.enter(AccountState::Stopped, now));
                         }
-                        let account = Account::new(configured, means, *epoch, Rc::default());
+                        let actors = Rc::new(AccountActors::after(&life));
+                        let account = Account::new(configured, means, *epoch, actors);
                         show(&services, &account.id, &account.means);
                         services.accounts.insert(Rc::new(account));
+                        services
+                            .board
+                            .update(&configured.id, |status| status.symptoms.last_gap = life.last_gap);
                     }
                 }
             }

@@ -1,6 +1,8 @@
 //! The connection of one account: carries [`Lifecycle`] out. It tries for ever, one connection at a time, and what
 //! it says about itself on the board comes from received frames only (G5, G14).
 
+mod hearing;
+
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
 use moorline_supervision::Env;
 use tokio::sync::{mpsc, oneshot};
 
+use super::gap::Doubt;
 use super::identity::JudgeHeld;
 use super::lifecycle::{Lifecycle, Recovered, Setback};
 use super::login::admit;
@@ -211,7 +214,7 @@ impl Connection {
             Ended::Stopped if !self.is_drained() => {
                 self.failed(&Failure::transient("the connection was ended"), ctx)
             }
-            Ended::Failed(_) | Ended::Stopped => self.gone(),
+            Ended::Failed(_) | Ended::Stopped => self.gone(ctx),
         }
     }
 
@@ -223,16 +226,14 @@ impl Connection {
         }
     }
 
-    fn gone(&mut self) {
+    fn gone(&mut self, ctx: &mut Context<Self>) {
         self.services.board.update(&self.account.id, |status| {
             status.enter(AccountState::Stopped, self.services.clock.wall());
             (status.cause, status.next_attempt_at, status.attempt) = (None, None, 0);
+            status.suspicion = None;
         });
         self.services.publish(&self.account.id, self.env.generation, AccountState::Stopped);
-        for waiter in self.draining.drain(..) {
-            // A waiter that is gone needs no answer.
-            waiter.send(()).ok();
-        }
+        self.part(ctx);
     }
 
     fn failed(&mut self, failure: &Failure, ctx: &mut Context<Self>) {
@@ -253,6 +254,7 @@ impl Connection {
             status.attempt = setback.attempt;
             status.next_attempt_at = next_attempt_at;
             status.evidence.connected_at = None;
+            status.suspicion = None;
         });
         self.services.publish(&self.account.id, self.env.generation, setback.state);
         self.retry_after(&setback, failure, ctx);
@@ -295,7 +297,7 @@ impl Connection {
         let current = self.attempt.as_ref().is_some_and(|attempt| attempt.number == said.attempt);
         match said.output {
             Output::Open { connection } if current => self.opened(&connection),
-            Output::Alive if current => self.alive(),
+            Output::Alive if current => self.alive(ctx),
             Output::Open { .. } | Output::Alive => {}
             Output::Deliver { ack, deliveries, cursor } => {
                 // Stored even when its connection is over by now: it comes again, and is then known.
@@ -307,8 +309,10 @@ impl Connection {
                 self.event_arrived();
                 tracing::debug!(account = %self.account.id, actor = "connection", kind, "event that needs nothing");
             }
-            // Recorded and shown by whoever takes these up.
-            Output::Gap { .. } | Output::Suspect(_) => {}
+            // Of a connection that is over, too: what it was handed in vain is lost all the same.
+            Output::Gap { why } => self.in_doubt(why),
+            Output::Suspect(why) if current => self.suspected(why),
+            Output::Suspect(_) => {}
             Output::Skipped { why } => {
                 self.services.board.update(&self.account.id, |status| status.skipped += 1);
                 tracing::warn!(account = %self.account.id, actor = "connection", generation = %self.env.generation, "skipped what cannot be read: {why}");
@@ -325,7 +329,7 @@ impl Connection {
         self.services.board.update(&self.account.id, |status| status.evidence.connected_at = Some(now));
     }
 
-    fn alive(&mut self) {
+    fn alive(&mut self, ctx: &mut Context<Self>) {
         let now = self.services.clock.wall();
         let heard = self.services.clock.now();
         self.services.board.update(&self.account.id, |status| {
@@ -333,10 +337,12 @@ impl Connection {
             status.symptoms.heard = Some(heard);
         });
         // A frame before the transport is open is no sign that it is.
-        if self.attempt.as_ref().is_some_and(|attempt| attempt.open)
-            && let Some(recovered) = self.life.alive(self.services.clock.now())
-        {
-            self.ready(recovered);
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.open) {
+            let recovered = self.life.alive(self.services.clock.now());
+            self.note_life(recovered.is_some(), ctx);
+            if let Some(recovered) = recovered {
+                self.ready(recovered);
+            }
         }
     }
 
@@ -415,7 +421,8 @@ impl Connection {
             .unzip();
         let cursor =
             self.account.plan.cursor().zip(cursor).map(|(kind, value)| Op::SetCursor { kind, value });
-        let ops = messages.into_iter().map(|message| Op::Receive { message }).chain(cursor);
+        let ops =
+            messages.into_iter().map(|message| Op::Receive { message }).chain(cursor).chain(self.riding());
         let mut commit =
             self.services.store.commit(Tx::under(&self.account.lease, self.services.clock.wall(), ops));
         // Handed to the store here and now: the order of receipt is the order of these calls, and an actor's futures
@@ -451,6 +458,7 @@ impl Connection {
             Ok(outcomes) => outcomes,
             Err(error) => {
                 tracing::error!(account = %self.account.id, actor = "connection", "delivery refused, the platform will repeat it: {error}");
+                self.refused_to_note();
                 return;
             }
         };
@@ -619,7 +627,7 @@ impl Handler<Drain> for Connection {
                 let commands = attempt.commands.clone();
                 ctx.spawn(actix::fut::wrap_future(async move { drop(commands.send(Command::Stop).await) }));
             }
-            None => self.gone(),
+            None => self.gone(ctx),
         }
         Box::pin(async { drop(closed.await) })
     }
@@ -628,6 +636,12 @@ impl Handler<Drain> for Connection {
 /// Whatever ends this actor, its socket is gone with it: the board must not go on saying otherwise.
 impl Drop for Connection {
     fn drop(&mut self) {
+        let mut watch = self.account.actors.watch.borrow_mut();
+        if self.attempt.as_ref().is_some_and(|attempt| attempt.open) {
+            watch.doubt(Doubt::BrokenOff);
+        }
+        watch.left();
+        drop(watch);
         let now = self.services.clock.wall();
         let generation = self.env.generation;
         self.services.board.update(&self.account.id, |status| {
@@ -636,6 +650,7 @@ impl Drop for Connection {
             {
                 status.enter(AccountState::Reconnecting, now);
                 status.evidence.connected_at = None;
+                status.suspicion = None;
             }
             if status.generation == generation {
                 // Whoever restarts it says when.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use moorline_config::{DirectPolicy, GroupPolicy};
 use moorline_core::{AccountId, AccountState, BlockReason, Cause, DropReason, FailureClass, IdentityState};
 
-use super::Now;
 use super::finding::{Finding, FindingKind as Kind};
+use super::{Now, loss};
 use crate::board::{AccountStatus, Denied, IdentityStatus, TokenState};
 use crate::handle::AccountView;
 use crate::verdicts::{Verdicts, access_table};
@@ -31,6 +31,8 @@ pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Now)
     let mut findings = Vec::new();
     findings.extend(connection(status, now));
     findings.extend(unknown_code(status));
+    findings.extend(loss::suspect(status));
+    findings.extend(loss::gap(view, now));
     findings.extend(identity(&status.id, &status.identity, view.counts.held.values().sum()));
     findings.extend(token(status));
     findings.extend(denied(status));

@@ -97,6 +97,10 @@ kinds! {
     Parked = "parked",
     /// The account says that it is ready, and nothing was received for long. Only a defect of ours can cause it.
     Silent = "silent",
+    /// The connector says that the connection may be deaf although it looks well.
+    Suspect = "suspect",
+    /// Messages may have been lost within the last day (F-040).
+    Gap = "gap",
     /// A code that nobody knows keeps coming (design §4).
     UnknownCode = "unknown_code",
     /// Who the bot is was never answered (F-013).

@@ -1,9 +1,10 @@
 //! Every kind of event there is. Their names and fields are part of the API, and never change their meaning.
 
 use moorline_core::{
-    AccountId, AccountState, BlockReason, Cause, ConversationId, Generation, IdentityState, InboxId,
+    AccountId, AccountState, BlockReason, Cause, ConversationId, GapId, Generation, IdentityState, InboxId,
     MessageId, OutboxId, Timestamp, TurnId, UserId,
 };
+use moorline_store::GapKind;
 use moorline_supervision::ExitReason;
 use serde::Serialize;
 
@@ -125,6 +126,21 @@ kinds! {
         next_attempt_at: Option<Timestamp>,
         /// Why the last fetch failed.
         error: Option<String>,
+    }
+    /// Messages that were sent in this time may be missing: recorded now, or longer than it was (F-040).
+    Gap = "gap" {
+        /// Whose.
+        account: AccountId,
+        /// Its number.
+        gap: GapId,
+        /// The last sign of life before it.
+        from: Timestamp,
+        /// The first one after it.
+        to: Timestamp,
+        /// What gave rise to the doubt.
+        gap_kind: GapKind,
+        /// Why, in words.
+        why: String,
     }
     /// An actor ended by a fault.
     ActorExited = "actor_exited" {
@@ -344,6 +360,7 @@ impl What {
             | Self::AccountRemoved { account }
             | Self::Identity { account, .. }
             | Self::Token { account, .. }
+            | Self::Gap { account, .. }
             | Self::TurnsInterrupted { account, .. }
             | Self::TurnResumed { account, .. }
             | Self::TurnParked { account, .. }

@@ -6,6 +6,7 @@ use moorline_core::{AccountId, ConversationId, InboxId, JobId, RunId};
 use super::{ModelStore, State};
 use crate::StoreError;
 use crate::cron::{JobRow, RunRow};
+use crate::gap::Gap;
 use crate::listing::{
     ActiveTurn, InboxEntry, InboxFilter, InboxKind, Listed, Listing, OutboxFilter, Page, ParkedTurn, Scope,
     SessionFilter, SessionRow, cut,
@@ -184,6 +185,19 @@ impl Listing for ModelStore {
             let rows = state.runs.values().rev().map(|run| state.run(run));
             let rows = rows.filter(|row| job.is_none_or(|job| job == row.job) && row.id.get() < page.below());
             page.of(rows.collect(), None, |row| row.id.get())
+        })
+    }
+
+    fn gaps(
+        &self,
+        account: Option<&AccountId>,
+        page: Page,
+    ) -> BoxFuture<'static, Result<Listed<Gap>, StoreError>> {
+        self.read(|state| {
+            let rows = state.gaps.values().rev().filter(|gap| {
+                account.is_none_or(|account| *account == gap.account) && gap.id.get() < page.below()
+            });
+            page.of(rows.cloned().collect(), None, |gap| gap.id.get())
         })
     }
 

@@ -89,6 +89,7 @@ impl State {
         self.beside.retain(|id, _| self.inbox.contains_key(id));
         self.turns.retain(|_, turn| turn.row.account != lease.account);
         self.outbox.retain(|_, message| message.row.account != lease.account);
+        self.gaps.retain(|_, gap| gap.account != lease.account);
         let account = self.account(lease)?;
         *account = Account { epoch: account.epoch, ..Account::default() };
         Ok(Outcome::Applied(0))

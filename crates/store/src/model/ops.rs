@@ -9,6 +9,7 @@ use moorline_core::{
 use super::{Account, Beside, Boot, Message, Seen, State, Turn};
 use crate::StoreError;
 use crate::cron::turn_result;
+use crate::gap::LastHeard;
 use crate::rows::{
     Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
 };
@@ -114,6 +115,8 @@ impl State {
             }
             Op::SettleSend { outbox, claim, result } => self.settle_send(lease, at, *outbox, *claim, result),
             Op::InterruptSends { generation } => Ok(self.interrupt_sends(lease, *generation)),
+            Op::Heard { at, orderly } => self.hear(lease, LastHeard { at: *at, orderly: *orderly }),
+            Op::RecordGap { gap } => self.record_gap(lease, at, gap),
             Op::RetrySend { outbox } => self.retry_send(lease, at, *outbox),
             Op::DiscardSend { outbox } => self.discard_send(lease, at, *outbox),
             Op::ReopenTurns { conversation } => self.reopen_turns(lease, at, conversation),

@@ -19,6 +19,7 @@ impl State {
         self.forget_entries(before, &mut left);
         self.forget_boots(before, &mut left);
         self.forget_runs(before, &mut left);
+        self.forget_gaps(before, &mut left);
         Outcome::Applied((limit - left) as i64)
     }
 

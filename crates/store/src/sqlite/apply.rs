@@ -2,6 +2,7 @@
 
 mod cron;
 mod discard;
+mod gap;
 mod inbox;
 mod operator;
 mod outbox;
@@ -166,6 +167,8 @@ impl Scope<'_> {
             Op::SettleSend { outbox, claim, result } => self.settle_send(*outbox, *claim, result),
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),
+            Op::Heard { at, orderly } => self.hear(*at, *orderly),
+            Op::RecordGap { gap } => self.record_gap(gap),
             Op::RetrySend { outbox } => self.retry_send(*outbox),
             Op::DiscardSend { outbox } => self.discard_send(*outbox),
             Op::ReopenTurns { conversation } => self.reopen_turns(conversation),
@@ -216,6 +219,7 @@ enum Kind {
     Outbox,
     Dead,
     Discarded,
+    Gaps,
 }
 
 impl Kind {
@@ -230,6 +234,7 @@ impl Kind {
             Self::Outbox => ("outbox", ""),
             Self::Dead => ("dead", ""),
             Self::Discarded => ("discarded", ""),
+            Self::Gaps => ("gaps", ""),
         }
     }
 }

@@ -135,6 +135,7 @@ fn tallied(conn: &Connection, sql: &'static str) -> Result<BTreeMap<AccountId, C
             "outbox" => counts.outbox = count,
             "dead" => counts.dead = count,
             "discarded" => counts.discarded = count,
+            "gaps" => counts.gaps = count,
             _ => {}
         }
     }

@@ -209,6 +209,8 @@ pub(super) const RECOUNT: &str = "
         UNION ALL
         SELECT account, kind, reason, count FROM tally WHERE kind = 'duplicates'
         UNION ALL
+        SELECT account, 'gaps', '', count(*) FROM gap GROUP BY account
+        UNION ALL
         SELECT account, kind, reason, count FROM pruned
     ) AS counted ON counted.account = account.id
     GROUP BY account.id, counted.kind, counted.reason";
@@ -361,8 +363,10 @@ pub(super) const INBOX_ROW: &str = concat!(inbox_entries!(), "WHERE inbox.id = ?
 pub(super) const OUTBOX_ENTRIES: &str = outbox_columns!();
 
 mod cron;
+mod gap;
 mod operator;
 pub(super) use cron::*;
+pub(super) use gap::*;
 pub(super) use operator::*;
 
 /// The statements that run often, for the test that none of them reads a whole table.

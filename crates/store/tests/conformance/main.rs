@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod cron;
 #[cfg(test)]
+mod gaps;
+#[cfg(test)]
 mod operator;
 #[cfg(test)]
 mod outcomes;

@@ -54,6 +54,8 @@ fn act() -> impl Strategy<Value = Act> {
         5 => (back(), by(), prop::sample::select(script::results().to_vec()))
             .prop_map(|(back, claim, result)| Act::SettleSend { back, claim, result }),
         1 => (1_u8..=2).prop_map(|generation| Act::InterruptSends { generation }),
+        1 => (0_u8..5, any::<bool>()).prop_map(|(ago, orderly)| Act::Heard { ago, orderly }),
+        2 => (0_u8..4, 4_u8..8, 0_u8..3).prop_map(|(from, to, kind)| Act::RecordGap { from, to, kind }),
         2 => back().prop_map(|back| Act::RetrySend { back }),
         1 => back().prop_map(|back| Act::DiscardSend { back }),
         1 => conversation().prop_map(|conversation| Act::ReopenTurns { conversation }),
@@ -79,8 +81,8 @@ fn recorded_run() -> impl Strategy<Value = Act> {
 
 fn global() -> impl Strategy<Value = Act> {
     prop_oneof![
-        1 => (0_u8..3).prop_map(Act::BeginBoot),
-        1 => (0_u8..3).prop_map(Act::EndBoot),
+        2 => (0_u8..3).prop_map(Act::BeginBoot),
+        2 => (0_u8..3).prop_map(Act::EndBoot),
         4 => (0..ACCOUNTS).prop_map(Act::TakeOver),
         4 => (0_u8..24, 0_u8..24, prop_oneof![1 => 0_u8..4, 2 => Just(200)])
             .prop_map(|(age, dedupe_age, limit)| Act::Prune { age, dedupe_age, limit }),
@@ -265,6 +267,9 @@ fn the_scripts_reach_every_outcome() {
         "SettleSend applied",
         "SettleSend fenced",
         "InterruptSends applied",
+        "Heard applied",
+        "RecordGap applied",
+        "RecordGap duplicate",
         "RetrySend applied",
         "RetrySend conflict",
         "DiscardSend applied",

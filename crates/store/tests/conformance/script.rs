@@ -11,8 +11,8 @@ use moorline_core::{
     OutboxId, Route, Timestamp, TurnId, UserId,
 };
 use moorline_store::{
-    Claim, JobKind, Lease, MissedPolicy, NewJob, NewMessage, NewReply, NewRun, Op, Outcome, Role, RunContent,
-    SendResult, Trigger, Tx, Verdict,
+    Claim, GapKind, JobKind, Lease, MissedPolicy, NewGap, NewJob, NewMessage, NewReply, NewRun, Op, Outcome,
+    Role, RunContent, SendResult, Trigger, Tx, Verdict,
 };
 
 /// How many accounts and conversations there are; reads also ask for one that is not there.
@@ -51,6 +51,8 @@ pub(crate) enum Act {
     ClaimSend { back: u8, claim: By },
     SettleSend { back: u8, claim: By, result: SendResult },
     InterruptSends { generation: u8 },
+    Heard { ago: u8, orderly: bool },
+    RecordGap { from: u8, to: u8, kind: u8 },
     RetrySend { back: u8 },
     DiscardSend { back: u8 },
     ReopenTurns { conversation: u8 },
@@ -230,6 +232,14 @@ impl Made {
             }
             Act::InterruptSends { generation } => {
                 Op::InterruptSends { generation: Generation::new((*generation).into()) }
+            }
+            Act::Heard { ago, orderly } => Op::Heard { at: self.ago(*ago), orderly: *orderly },
+            // Times near each other, so that they meet.
+            Act::RecordGap { from, to, kind } => {
+                let moment = |second: &u8| Timestamp::from_millis(1_000 * i64::from(*second));
+                let kind = GapKind::ALL[usize::from(*kind) % GapKind::ALL.len()];
+                let why = format!("step {}", self.step);
+                Op::RecordGap { gap: NewGap { from: moment(from), to: moment(to), kind, why } }
             }
             Act::RetrySend { back } => Op::RetrySend { outbox: outbox(back) },
             Act::DiscardSend { back } => Op::DiscardSend { outbox: outbox(back) },

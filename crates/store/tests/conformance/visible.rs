@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use moorline_core::{AccountId, InboxId, JobId, OutboxId, RunId, TurnId};
 use moorline_store::{
-    Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, JobRow, Listed, OutboxFilter, OutboxRow,
-    OutboxState, Page, RunRow, Scope, SessionFilter, SessionRow, SessionState, Store, StoredIdentity, Trace,
-    Traced, TurnRow, Waiting, Work,
+    Counts, Entry, Gap, InboxEntry, InboxFilter, InboxKind, InboxRow, JobRow, Life, Listed, OutboxFilter,
+    OutboxRow, OutboxState, Page, RunRow, Scope, SessionFilter, SessionRow, SessionState, Store,
+    StoredIdentity, Trace, Traced, TurnRow, Waiting, Work,
 };
 
 use crate::script::{self, ACCOUNTS, CONVERSATIONS};
@@ -21,6 +21,7 @@ pub(crate) struct Visible {
     outbox: Vec<Option<OutboxRow>>,
     inbox: Vec<Option<InboxEntry>>,
     traces: Vec<Trace>,
+    lives: BTreeMap<AccountId, Life>,
     lists: Lists,
 }
 
@@ -31,6 +32,7 @@ pub(crate) struct Lists {
     session: Vec<Option<SessionRow>>,
     inbox: Vec<Listed<InboxEntry>>,
     outbox: Vec<Listed<OutboxRow>>,
+    gaps: Vec<Listed<Gap>>,
     traces: Vec<Trace>,
 }
 
@@ -95,6 +97,7 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
         outbox,
         inbox,
         traces,
+        lives: store.lives().await.unwrap(),
         lists: if with_lists { lists(store).await } else { Lists::default() },
     }
 }
@@ -119,6 +122,9 @@ async fn lists(store: &dyn Store) -> Lists {
                 pages(&mut lists.sessions, async |page| listing.sessions(&filter, page).await.unwrap()).await;
             }
         }
+    }
+    for account in [None].into_iter().chain((0..=ACCOUNTS).map(|number| Some(script::account(number)))) {
+        pages(&mut lists.gaps, async |page| listing.gaps(account.as_ref(), page).await.unwrap()).await;
     }
     for name in ["om_1", "om_2", "om_sent", "event [1]", "nobody's"] {
         lists.traces.push(listing.trace(&Traced::Name(name.to_owned())).await.unwrap());

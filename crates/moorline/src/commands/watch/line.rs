@@ -56,6 +56,12 @@ fn sentence(kind: &str, event: &Value) -> String {
             "unused" => "there is no access token yet".to_owned(),
             _ => format!("token not fetched: {}{next}", reason(&event["error"])),
         },
+        "gap" => format!(
+            "messages from {} to {} may be missing: {}",
+            said("from"),
+            said("to"),
+            reason(&event["why"])
+        ),
         "actor_exited" => {
             let exit = &event["reason"];
             let lived = span(event["ran_for_ms"].as_u64().unwrap_or(0));

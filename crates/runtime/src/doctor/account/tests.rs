@@ -33,7 +33,7 @@ fn healthy() -> AccountView {
         status.identity.known(&identity, IdentityState::Verified, NOW);
         status.token = Some(TokenStatus::unused(NOW));
     });
-    AccountView { status: board.account(&id).unwrap(), counts: Counts::default() }
+    AccountView::new(board.account(&id).unwrap(), Counts::default())
 }
 
 fn found(view: &AccountView, access: Access, dropped: &[DropReason]) -> Vec<Finding> {

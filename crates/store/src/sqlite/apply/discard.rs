@@ -20,6 +20,9 @@ impl Scope<'_> {
         self.discard(sql::DISCARD_PENDING, left)?;
         self.discard(sql::DISCARD_SETTLED, left)?;
         left -= self.discard(sql::DISCARD_INBOX, left)?;
+        let gaps = self.discard(sql::DISCARD_GAPS, left)?;
+        self.count(Kind::Gaps, -gaps);
+        left -= gaps;
         for rest in [sql::DISCARD_SESSIONS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES] {
             left -= self.discard(rest, left)?;
         }
@@ -28,6 +31,7 @@ impl Scope<'_> {
         }
         self.conn.run(sql::DISCARD_TALLY, [self.lease.account])?;
         self.conn.run(sql::DISCARD_PRUNED, [self.lease.account])?;
+        self.conn.run(sql::DISCARD_HEARD, [self.lease.account])?;
         self.tally.forget(self.lease.account);
         self.sessions.forget(self.lease.account);
         Ok(Outcome::Applied(0))

@@ -37,6 +37,7 @@ pub(super) fn prune(
     budget.spend(rows(boots));
     let runs = conn.run(sql::PRUNE_RUNS, [before, budget.left, i64::from(KEPT_RUNS) - 1])?;
     budget.spend(rows(runs));
+    budget.gaps(before)?;
     let pruned = i64::from(limit) - budget.left;
     give_back(conn)?;
     Ok(Outcome::Applied(pruned))
@@ -102,6 +103,16 @@ impl Budget<'_> {
                 rows = dead,
                 "dead letters pruned: nobody saw to them in all the time that `runtime.retention` gives"
             );
+        }
+        self.spend(rows(gone.len()));
+        Ok(())
+    }
+
+    /// Gaps that were recorded before.
+    fn gaps(&mut self, before: i64) -> Step<()> {
+        let gone: Vec<i64> = self.conn.all(sql::PRUNE_GAPS, [before, self.left], |row| row.get(0))?;
+        for account in &gone {
+            self.tally.pruned(*account, Kind::Gaps);
         }
         self.spend(rows(gone.len()));
         Ok(())
