@@ -127,6 +127,13 @@ fn ours(row: &OutboxRow, steps: &mut Vec<Step>) {
     if let Some(at) = row.first_attempt_at {
         step(at, "first attempt", None);
     }
+    if let Some(at) = row.held_at {
+        // Of one that was sent since, the error is old news.
+        step(at, "held", row.last_error.clone().filter(|_| row.state == OutboxState::Held));
+    }
+    if let Some(at) = row.released_at {
+        step(at, "released", Some("its user wrote".to_owned()));
+    }
     if let Some(at) = row.ended_at {
         // One that was retried since had been dead.
         let what = if row.state == OutboxState::Discarded { "discarded" } else { "dead" };

@@ -127,10 +127,14 @@ pub(crate) struct Ours {
     message_id: Option<MessageId>,
     created_at: Timestamp,
     first_attempt_at: Option<Timestamp>,
-    /// It waits until then; null once it is settled.
+    /// It waits until then; null while it is held, and once it is settled.
     not_before: Option<Timestamp>,
     sent_at: Option<Timestamp>,
     retried_at: Option<Timestamp>,
+    /// When it was last held, until its user writes.
+    held_at: Option<Timestamp>,
+    /// When a message of its user last let it go.
+    released_at: Option<Timestamp>,
     ended_at: Option<Timestamp>,
 }
 
@@ -208,22 +212,26 @@ pub(crate) fn ours(row: &OutboxRow) -> Ours {
         message_id: row.message_id.clone(),
         created_at: row.created_at,
         first_attempt_at: row.first_attempt_at,
-        not_before: is_open(row.state).then_some(row.not_before),
+        not_before: has_time(row.state).then_some(row.not_before),
         sent_at: row.sent_at,
         retried_at: row.retried_at,
+        held_at: row.held_at,
+        released_at: row.released_at,
         ended_at: row.ended_at,
     }
 }
 
-const fn is_open(state: OutboxState) -> bool {
+/// Whether it is known when it is tried.
+const fn has_time(state: OutboxState) -> bool {
     matches!(state, OutboxState::Ready | OutboxState::Sending | OutboxState::Unknown)
 }
 
 /// The states of a message of ours in the order of its life.
-pub(crate) const OUTBOX_STATES: [OutboxState; 6] = [
+pub(crate) const OUTBOX_STATES: [OutboxState; 7] = [
     OutboxState::Ready,
     OutboxState::Sending,
     OutboxState::Unknown,
+    OutboxState::Held,
     OutboxState::Sent,
     OutboxState::Dead,
     OutboxState::Discarded,
@@ -234,6 +242,7 @@ pub(crate) const fn outbox_state(state: OutboxState) -> &'static str {
         OutboxState::Ready => "ready",
         OutboxState::Sending => "sending",
         OutboxState::Unknown => "unknown",
+        OutboxState::Held => "held",
         OutboxState::Sent => "sent",
         OutboxState::Dead => "dead",
         OutboxState::Discarded => "discarded",

@@ -75,6 +75,7 @@ pub(crate) fn read(reader: &mut Reader<'_>, root: &Table<'_>) -> Globals {
             turn_timeout: layers.duration("runtime.turn_timeout"),
             shutdown_grace: layers.duration("runtime.shutdown_grace"),
             hold_limit: layers.duration("runtime.hold_limit"),
+            held_reply_limit: layers.duration("runtime.held_reply_limit"),
             retention: layers.duration("runtime.retention"),
         },
         alerts: Alerts {

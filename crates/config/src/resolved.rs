@@ -95,6 +95,8 @@ pub struct Runtime {
     /// How long a group message waits for the account's identity before it is dropped (design §2), and a turn for an
     /// agent that is away before its user is told (F-051).
     pub hold_limit: Duration,
+    /// How long a message of ours is held for its user to write before it is given up (F-060).
+    pub held_reply_limit: Duration,
     /// How long what is over is kept in the store; never shorter than [`moorline_core::DEDUPE_WINDOW`].
     pub retention: Duration,
 }

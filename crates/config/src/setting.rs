@@ -204,6 +204,14 @@ pub(crate) const SETTINGS: &[Setting] = &[
     ),
     setting(
         Section::Runtime,
+        "held_reply_limit",
+        Kind::Duration,
+        Some("7d"),
+        Class::Live,
+        "How long a reply is held that the platform takes only after its user has written again, before it is given up.",
+    ),
+    setting(
+        Section::Runtime,
         "retention",
         Kind::Retention,
         Some("30d"),

@@ -103,6 +103,7 @@ fn a_minimal_file_has_all_defaults() {
             turn_timeout: secs(600),
             shutdown_grace: secs(10),
             hold_limit: secs(24 * 3600),
+            held_reply_limit: secs(7 * 24 * 3600),
             retention: secs(30 * 24 * 3600)
         }
     );
@@ -135,7 +136,7 @@ fn everything_can_be_said() {
 data_dir = "/var/lib/moorline"
 admin = { listen = "[::]:80", allow_remote = true }
 log = { format = "json", filter = "info" }
-runtime = { turn_timeout = "1h30m", shutdown_grace = "0s", hold_limit = "2d", retention = "7d" }
+runtime = { turn_timeout = "1h30m", shutdown_grace = "0s", hold_limit = "2d", held_reply_limit = "3d", retention = "7d" }
 agents.slow = { kind = "echo", delay = "5s" }
 [channels.telegram.accounts.a]
 bot_token = "hunter2canary"
@@ -161,6 +162,7 @@ shards = 0x10
             turn_timeout: secs(5400),
             shutdown_grace: Duration::ZERO,
             hold_limit: secs(48 * 3600),
+            held_reply_limit: secs(72 * 3600),
             retention: secs(7 * 24 * 3600)
         }
     );

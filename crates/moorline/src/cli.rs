@@ -403,6 +403,7 @@ pub enum OutboxState {
     Ready,
     Sending,
     Unknown,
+    Held,
     Sent,
     Dead,
     Discarded,

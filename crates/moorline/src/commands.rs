@@ -192,8 +192,10 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<Code> {
         row(name, ago(&account["evidence"][key]));
     }
     let counts = &account["counts"];
-    for name in ["received", "answered", "pending", "duplicates", "outbox", "dead", "discarded"] {
-        row(name, counts[name].to_string());
+    for name in
+        ["received", "answered", "pending", "duplicates", "outbox", "outbox_held", "dead", "discarded"]
+    {
+        row(&name.replace('_', " "), counts[name].to_string());
     }
     for name in ["dropped", "held"] {
         row(name, reasons(&counts[name]));

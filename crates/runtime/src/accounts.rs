@@ -22,7 +22,7 @@ pub(crate) use credentials::Credentials;
 pub(crate) use gap::Watch;
 pub(crate) use identity::{IdentityProbe, ProbeNow};
 pub(crate) use login::TakeUp;
-pub(crate) use outbox::{Due, Flush, Outbox};
+pub(crate) use outbox::{Due, Flush, Outbox, TryNow};
 pub(crate) use parts::parts;
 pub(crate) use repair::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
@@ -228,6 +228,7 @@ impl Handler<ProbeAccount> for Accounts {
             return false;
         }
         account.actors.identity.tell(ProbeNow);
+        account.actors.outbox.tell(TryNow);
         // Where there is no connection actor there is one that failed and waits, or its supervisor does: none of them
         // has to wait any longer.
         account.actors.connection.tell(Probe) || self.env.children.restart(&id.to_string())

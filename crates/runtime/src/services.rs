@@ -60,6 +60,7 @@ pub(crate) struct Settings {
 pub(crate) struct Limits {
     pub(crate) turn_timeout: Duration,
     pub(crate) hold_limit: Duration,
+    pub(crate) held_reply_limit: Duration,
     pub(crate) retention: Duration,
 }
 
@@ -70,6 +71,7 @@ impl Settings {
         let limits = Limits {
             turn_timeout: config.runtime.turn_timeout,
             hold_limit: config.runtime.hold_limit,
+            held_reply_limit: config.runtime.held_reply_limit,
             retention: config.runtime.retention,
         };
         Self { config, agents, limits }

@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn a_run_and_its_delivery_are_judged_apart_f088() {
         use Delivery as D;
-        use OutboxState::{Dead, Discarded, Ready, Sending, Sent, Unknown};
+        use OutboxState::{Dead, Discarded, Held, Ready, Sending, Sent, Unknown};
         use RunKind as K;
         use RunResult as R;
         let answered = Some(InboxState::Answered);
@@ -337,6 +337,7 @@ mod tests {
             (K::Text, None, None, vec![Sent, Ready], R::Ok, D::Held),
             (K::Text, None, None, vec![Sending], R::Ok, D::Held),
             (K::Text, None, None, vec![Unknown], R::Ok, D::Held),
+            (K::Text, None, None, vec![Held], R::Ok, D::Held),
             (K::Text, None, None, vec![Dead, Ready], R::Ok, D::Failed),
             (K::Text, None, None, vec![Discarded], R::Ok, D::Failed),
             (K::Text, None, None, vec![], R::Forgotten, D::Forgotten),

@@ -28,17 +28,18 @@ pub use listing::{
 pub use measured::Measured;
 pub use model::ModelStore;
 pub use rows::{
-    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
-    Waiting, Work,
+    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, ReplyToken, ReplyWindow, Role,
+    StoredIdentity, TurnRow, TurnState, Waiting, Work,
 };
 pub use sqlite::{Fault, Inspection, LastRun, SqliteOptions, SqliteStore, Statistics, inspect};
 pub use trace::{LONGEST_TRACE, Receipt, Trace, Traced, TurnEntry};
 pub use tx::{
-    Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, Op, Outcome, RequestAnswer, SendResult, Tx, Verdict,
+    Claim, KEPT_ENTRIES, Lease, NewMessage, NewReply, NewReplyToken, Op, Outcome, RequestAnswer, SendResult,
+    Tx, Verdict,
 };
 
 use futures_util::future::BoxFuture;
-use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, OutboxId};
+use moorline_core::{AccountId, ChatId, ConversationId, Fingerprint, InboxId, OutboxId, Timestamp};
 use tokio::sync::watch;
 
 /// A durable store. `commit` resolves when the transaction is synced to disk (G1, G11), reads see every commit
@@ -84,8 +85,8 @@ pub trait Store: Send + Sync {
         limit: u32,
     ) -> BoxFuture<'static, Result<Vec<Entry>, StoreError>>;
 
-    /// For each conversation of the account, its first row that is not settled (`ready`, `sending` or `unknown`):
-    /// the only one that may be sent, so that replies go out in order (G3). Ordered by `not_before`, then id.
+    /// For each conversation of the account, its first row that is not settled: the only one that may be sent, so that
+    /// replies go out in order (G3). None where that one is held. Ordered by `not_before`, then id.
     fn outbox_heads(
         &self,
         account: &AccountId,
@@ -94,6 +95,22 @@ pub trait Store: Send + Sync {
 
     /// One row of the outbox.
     fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>>;
+
+    /// The account's messages that have been held since before `before`, in the order of their numbers.
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>>;
+
+    /// What the chat's user last gave these credentials to write with (F-060).
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &ChatId,
+        credentials: &Fingerprint,
+    ) -> BoxFuture<'static, Result<ReplyWindow, StoreError>>;
 
     /// The identity last verified with these credentials.
     fn identity(

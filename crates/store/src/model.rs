@@ -7,6 +7,7 @@ mod list;
 mod operator;
 mod ops;
 mod prune;
+mod replies;
 mod requests;
 mod trace;
 
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use moorline_core::{
-    AccountId, ConversationId, DedupeKey, Epoch, Fingerprint, GapId, HoldReason, InboxId, JobId, OutboxId,
+    AccountId, ChatId, ConversationId, DedupeKey, Epoch, Fingerprint, GapId, HoldReason, InboxId, JobId, OutboxId,
     RunId, Timestamp, TurnId,
 };
 use parking_lot::Mutex;
@@ -24,8 +25,8 @@ use tokio::sync::watch;
 use crate::cron::{JobRow, TurnResult};
 use crate::gap::{Gap, LastHeard, Life};
 use crate::rows::{
-    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, StoredIdentity, TurnRow, TurnState, Waiting,
-    Work,
+    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, ReplyWindow, StoredIdentity, TurnRow,
+    TurnState, Waiting, Work,
 };
 use crate::tx::{Claim, Outcome, RequestAnswer, Tx};
 use crate::{Health, Listing, Store, StoreError};
@@ -97,6 +98,7 @@ struct Boot {
 struct Account {
     epoch: Epoch,
     cursors: BTreeMap<String, String>,
+    tokens: BTreeMap<ChatId, replies::Token>,
     identities: BTreeMap<Fingerprint, StoredIdentity>,
     dedupe: BTreeMap<DedupeKey, Seen>,
     duplicates: u64,
@@ -224,6 +226,7 @@ impl State {
             }
         }
         let mut heads: Vec<_> = heads.into_values().cloned().collect();
+        heads.retain(|row| row.state != OutboxState::Held);
         heads.sort_by_key(|row| (row.not_before, row.id));
         heads.truncate(limit as usize);
         heads
@@ -249,6 +252,7 @@ impl State {
         }
         for Message { row, .. } in self.outbox.values().filter(|message| message.row.account == *account) {
             counts.outbox += u64::from(is_open(row.state));
+            counts.outbox_held += u64::from(row.state == OutboxState::Held);
             counts.dead += u64::from(row.state == OutboxState::Dead);
             counts.discarded += u64::from(row.state == OutboxState::Discarded);
         }
@@ -263,7 +267,7 @@ impl Turn {
 }
 
 const fn is_open(state: OutboxState) -> bool {
-    matches!(state, OutboxState::Ready | OutboxState::Sending | OutboxState::Unknown)
+    matches!(state, OutboxState::Ready | OutboxState::Sending | OutboxState::Unknown | OutboxState::Held)
 }
 
 impl Store for ModelStore {
@@ -332,6 +336,24 @@ impl Store for ModelStore {
 
     fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>> {
         self.read(|state| state.outbox.get(&id).map(|message| message.row.clone()))
+    }
+
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>> {
+        self.read(|state| state.held_sends(account, before, limit))
+    }
+
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &ChatId,
+        credentials: &Fingerprint,
+    ) -> BoxFuture<'static, Result<ReplyWindow, StoreError>> {
+        self.read(|state| state.reply_window(account, chat, credentials))
     }
 
     fn identity(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use moorline_core::{
     AccountId, Chat, ConversationId, DropReason, EventId, HoldReason, IdempotencyKey, Identity, InboxId,
-    MessageId, Outbound, OutboxId, Route, Timestamp, TurnId,
+    MessageId, Outbound, OutboxId, Route, Secret, Timestamp, TurnId,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -170,6 +170,10 @@ pub struct OutboxRow {
     pub ended_at: Option<Timestamp>,
     /// When an operator last asked for it to be sent at once.
     pub retried_at: Option<Timestamp>,
+    /// When it was last held.
+    pub held_at: Option<Timestamp>,
+    /// When a message of its user last let it go.
+    pub released_at: Option<Timestamp>,
 }
 
 /// Where a message of ours stands.
@@ -184,10 +188,30 @@ pub enum OutboxState {
     Sent,
     /// Claimed once, and nobody can tell whether it went out.
     Unknown,
+    /// Waits for its user: the platform takes nothing more for this chat until that writes again (F-060).
+    Held,
     /// Will not be sent, unless an operator asks for it; the last error says why.
     Dead,
     /// Given up by an operator.
     Discarded,
+}
+
+/// What a chat's user last gave us to write with.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplyWindow {
+    /// The newest reply token, if the credentials have one for this chat.
+    pub token: Option<ReplyToken>,
+    /// The last message that the account has received, in whatever chat: a later one is news to whoever read this.
+    pub heard: InboxId,
+}
+
+/// A reply token, which is a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyToken {
+    /// The token.
+    pub secret: Secret,
+    /// When the message that it came with was stored.
+    pub received_at: Timestamp,
 }
 
 /// A remembered identity.
@@ -217,6 +241,8 @@ pub struct Counts {
     pub duplicates: u64,
     /// Messages of ours that are not settled.
     pub outbox: u64,
+    /// Those of them that are held until their user writes.
+    pub outbox_held: u64,
     /// Messages of ours that the platform will not take.
     pub dead: u64,
     /// Messages of ours that an operator gave up.

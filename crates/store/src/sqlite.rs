@@ -26,7 +26,9 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
-use moorline_core::{AccountId, ConversationId, Fingerprint, InboxId, JobId, OutboxId, RunId};
+use moorline_core::{
+    AccountId, ChatId, ConversationId, Fingerprint, InboxId, JobId, OutboxId, RunId, Timestamp,
+};
 use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
@@ -47,7 +49,7 @@ use crate::listing::{
     InboxEntry, InboxFilter, Listed, Listing, OutboxFilter, Page, ParkedTurn, SessionFilter, SessionRow,
 };
 use crate::measured::Measured;
-use crate::rows::{Counts, Entry, InboxRow, OutboxRow, StoredIdentity, TurnRow, Waiting, Work};
+use crate::rows::{Counts, Entry, InboxRow, OutboxRow, ReplyWindow, StoredIdentity, TurnRow, Waiting, Work};
 use crate::trace::{Trace, Traced};
 use crate::tx::{Outcome, RequestAnswer, Tx};
 use crate::{Health, Store, StoreError};
@@ -296,6 +298,26 @@ impl Store for SqliteStore {
 
     fn outbox_row(&self, id: OutboxId) -> BoxFuture<'static, Result<Option<OutboxRow>, StoreError>> {
         self.read(move |conn| read::outbox_by_id(conn, id))
+    }
+
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>> {
+        let account = account.clone();
+        self.read(move |conn| read::held_sends(conn, &account, before, limit))
+    }
+
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &ChatId,
+        credentials: &Fingerprint,
+    ) -> BoxFuture<'static, Result<ReplyWindow, StoreError>> {
+        let (account, chat, credentials) = (account.clone(), chat.clone(), credentials.clone());
+        self.read(move |conn| read::reply_window(conn, &account, &chat, &credentials))
     }
 
     fn identity(

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use moorline_core::{
     AccountId, BootId, Chat, ConversationId, DedupeKey, DropReason, Epoch, EventId, Fingerprint, Generation,
     HoldReason, IdempotencyKey, Identity, Inbound, InboxId, JobId, MessageId, Outbound, OutboxId, Route,
-    Timestamp, TurnId,
+    Secret, Timestamp, TurnId,
 };
 
 use crate::cron::{NewJob, NewRun};
@@ -89,7 +89,7 @@ pub enum Op {
     /// dropped, which takes its turn along; a message of ours that was sent or given up; a gap; the transcript of a
     /// conversation but for the [`KEPT_ENTRIES`] latest entries; a conversation in which nothing happened since and
     /// nothing waits, with all of its transcript; a run of the program but the last; a run of a job but its
-    /// [`KEPT_RUNS`](crate::KEPT_RUNS) latest.
+    /// [`KEPT_RUNS`](crate::KEPT_RUNS) latest; a reply token.
     Prune {
         /// How far back settled rows are kept.
         before: Timestamp,
@@ -153,7 +153,8 @@ pub enum Op {
         /// The run.
         run: Box<NewRun>,
     },
-    /// Stores a message once. `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
+    /// Stores a message once, and lets go what is held in its chat: → `ready` or, if an earlier attempt may have
+    /// succeeded, `unknown`, due at once (F-060). `Applied` carries its [`InboxId`]; `Duplicate` that of the message already stored
     /// under one of its keys, pruned or not, in which case all its keys are remembered from now on (F-032) and nothing
     /// else changes. A message without a key is refused.
     Receive {
@@ -270,6 +271,17 @@ pub enum Op {
         /// The last life of the actor that ended.
         generation: Generation,
     },
+    /// Gives up a message of ours that has been held since before `before`, and what waits behind it for the same chat
+    /// and was put there before that too: → `dead`. `Applied` carries how many; `Conflict` when it is not held, or not
+    /// for so long.
+    ExpireHeld {
+        /// The row.
+        outbox: OutboxId,
+        /// Held since before this.
+        before: Timestamp,
+        /// Why they are given up.
+        error: String,
+    },
     /// Remembers the identity verified with these credentials.
     SaveIdentity {
         /// The credentials.
@@ -291,13 +303,14 @@ pub enum Op {
         gap: NewGap,
     },
     /// An operator wants a message of ours sent now (F-053, F-055). A dead letter goes back to its old place with its
-    /// key: as `unknown` if an earlier attempt may have succeeded, else as `ready`. One that waits is due at once.
+    /// key: as `unknown` if an earlier attempt may have succeeded, else as `ready`, and so is one that is held. One that
+    /// waits is due at once.
     /// `Conflict` when it is being sent, was sent or was discarded.
     RetrySend {
         /// The row.
         outbox: OutboxId,
     },
-    /// An operator gives a message of ours up: `dead`, `ready` or `unknown` → `discarded`, for good. `Duplicate` when
+    /// An operator gives a message of ours up: `dead`, `ready`, `unknown` or `held` → `discarded`, for good. `Duplicate` when
     /// it was discarded before, `Conflict` when it is being sent or was sent.
     DiscardSend {
         /// The row.
@@ -357,6 +370,9 @@ pub struct NewMessage {
     pub context: String,
     /// When the platform says it was written.
     pub written_at: Option<Timestamp>,
+    /// The reply token that came with it, for the chat of its route: replaces the one before, unless that came with a
+    /// message that was written later.
+    pub reply_token: Option<NewReplyToken>,
     /// The bytes received.
     pub raw: Bytes,
     /// What is to become of it.
@@ -364,8 +380,10 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// A message with its verdict.
-    pub fn new(inbound: Inbound, context: String, verdict: Verdict) -> Self {
+    /// A message with its verdict, received with these credentials.
+    pub fn new(inbound: Inbound, credentials: &Fingerprint, context: String, verdict: Verdict) -> Self {
+        let reply_token =
+            inbound.reply_token.map(|secret| NewReplyToken { secret, credentials: credentials.clone() });
         Self {
             event_id: inbound.event_id,
             dedupe: inbound.dedupe,
@@ -376,10 +394,20 @@ impl NewMessage {
             text: inbound.text.unwrap_or_default(),
             context,
             written_at: inbound.written_at,
+            reply_token,
             raw: inbound.raw,
             verdict,
         }
     }
+}
+
+/// A reply token and the credentials that it was given to: those of another bot can do nothing with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewReplyToken {
+    /// The token.
+    pub secret: Secret,
+    /// The credentials.
+    pub credentials: Fingerprint,
 }
 
 /// What becomes of a message. Stored in the same commit as the message, so that none is ever without a verdict.
@@ -424,6 +452,14 @@ pub enum SendResult {
         /// How long to wait.
         wait: Duration,
         /// What failed.
+        error: String,
+    },
+    /// The platform takes nothing more for this chat until its user writes: → `held`. If a message has been received in
+    /// the chat since `heard`, so that the attempt knew nothing of it: → `ready`, due at once.
+    Held {
+        /// What the attempt knew: [`ReplyWindow::heard`](crate::ReplyWindow::heard) as it was before it.
+        heard: InboxId,
+        /// What the platform said.
         error: String,
     },
     /// It will never be sent: → `dead`.

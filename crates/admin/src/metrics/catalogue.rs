@@ -79,6 +79,7 @@ metrics! {
     ACKNOWLEDGEMENT: Times "moorline_acknowledgement_duration_seconds" [] "From the receipt of a delivery to the answer for the platform, the commit included.";
 
     OUTBOX: Gauge "moorline_outbox_messages" ["account"] "Messages of ours that are not settled.";
+    OUTBOX_HELD: Gauge "moorline_outbox_held_messages" ["account"] "Messages of ours that are held until their user writes; they are among those that are not settled.";
     DEAD: Gauge "moorline_outbox_dead_messages" ["account"] "Messages of ours that the platform will not take.";
     DISCARDED: Gauge "moorline_outbox_discarded_messages" ["account"] "Messages of ours that an operator gave up.";
     SENDS: Counter "moorline_send_attempts_total" ["account", "outcome"] "Attempts to send a message; the outcome is sent, or the class of the failure.";

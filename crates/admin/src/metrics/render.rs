@@ -127,6 +127,7 @@ fn messages(page: &mut Page, vitals: &Vitals) {
 
 fn sends(page: &mut Page, vitals: &Vitals) {
     counted(page, vitals, the::OUTBOX, |counts| counts.outbox);
+    counted(page, vitals, the::OUTBOX_HELD, |counts| counts.outbox_held);
     counted(page, vitals, the::DEAD, |counts| counts.dead);
     counted(page, vitals, the::DISCARDED, |counts| counts.discarded);
     let mut family = page.family(the::SENDS);

@@ -100,7 +100,7 @@ fn parameters_that_mean_nothing_are_refused() {
         ("/v1/inbox?account=main", "`account`"),
         ("/v1/inbox?account=", "`account`"),
         ("/v1/inbox?state=PENDING", "pending, held, answered, dropped"),
-        ("/v1/outbox?state=pending", "ready, sending, unknown, sent, dead, discarded"),
+        ("/v1/outbox?state=pending", "ready, sending, unknown, held, sent, dead, discarded"),
         ("/v1/sessions?state=pending", "running, interrupted, waiting, held, idle"),
         ("/v1/inbox?limit=0", "1 to 500"),
         ("/v1/inbox?limit=501", "1 to 500"),

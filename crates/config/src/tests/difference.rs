@@ -18,6 +18,7 @@ const OTHERS: &[(Section, &str, &str)] = &[
     (Section::Runtime, "turn_timeout", "\"1s\""),
     (Section::Runtime, "shutdown_grace", "\"1s\""),
     (Section::Runtime, "hold_limit", "\"1s\""),
+    (Section::Runtime, "held_reply_limit", "\"1s\""),
     (Section::Runtime, "retention", "\"8d\""),
     (Section::Alerts, "webhook", "\"https://a.test/hook?key=k\""),
     (Section::Alerts, "body", "\"feishu\""),

@@ -21,6 +21,7 @@ use super::gap::Doubt;
 use super::identity::JudgeHeld;
 use super::lifecycle::{Lifecycle, Recovered, Setback};
 use super::login::admit;
+use super::outbox::Flush;
 use crate::access::{self, Facts};
 use crate::conversations::Wake;
 use crate::events::{Sort, What};
@@ -398,7 +399,7 @@ impl Connection {
         self.storing += 1;
         let received = self.services.clock.now();
         let us = self.services.board.own_id(&self.account.id);
-        let treatment = self.account.treatment();
+        let (treatment, credentials) = (self.account.treatment(), self.account.plan.fingerprint());
         let (messages, judged): (Vec<NewMessage>, Vec<Judged>) = deliveries
             .into_iter()
             .map(|delivery| {
@@ -407,7 +408,7 @@ impl Connection {
                         let facts = Facts::from(&*message);
                         let verdict = access::judge(&treatment.access, us.as_ref(), &facts);
                         let context = serde_json::to_string(&facts).unwrap_or_default();
-                        (NewMessage::new(*message, context, verdict), Some(facts))
+                        (NewMessage::new(*message, &credentials, context, verdict), Some(facts))
                     }
                     Delivery::Unreadable { event_id, dedupe, raw, why } => {
                         tracing::error!(account = %self.account.id, actor = "connection", event = %event_id, "delivery cannot be read, its bytes are kept: {why}");
@@ -462,6 +463,11 @@ impl Connection {
                 return;
             }
         };
+        let news = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Applied(_)));
+        if news && self.account.plan.capabilities().reply_window {
+            // What waited for its user is due (F-060).
+            self.account.actors.outbox.tell(Flush);
+        }
         for (outcome, judged) in outcomes.into_iter().zip(stored.judged) {
             if let (Outcome::Applied(_), Some(facts)) = (outcome, &judged.facts) {
                 let (board, account) = (&self.services.board, &self.account.id);
@@ -556,6 +562,7 @@ fn unreadable(
         text: String::new(),
         context: String::new(),
         written_at: None,
+        reply_token: None,
         raw,
         verdict: Verdict::Drop(moorline_core::DropReason::Unreadable),
     }

@@ -3,23 +3,28 @@
 //!
 //! Sending does not depend on the state of the connection (G10): a channel that is not ready makes its failures
 //! transient ones, and ChannelReady ends the wait at once (F-058).
+//!
+//! What waits is in three places: a row of its own accord in [`Outbox::waits`], all rows of the account behind the
+//! [`Gate`], and what waits for its user in the store alone, as held (F-060).
 
+mod attempt;
+mod gate;
+mod held;
+
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use moorline_channel::Outgoing;
-use moorline_core::{
-    AccountState, ConversationId, Effect, Failure, FailureClass, Generation, Monotonic, OutboxId, Receipt,
-    millis,
-};
-use moorline_store::{Claim, Op, OutboxRow, OutboxState, Outcome, SendResult, StoreError, Tx};
+use moorline_core::{AccountState, ConversationId, Generation, Monotonic, OutboxId};
+use moorline_store::{Claim, Op, OutboxRow, OutboxState, Outcome, Tx};
 use moorline_supervision::Env;
 
-use super::call::with_token;
+use self::attempt::{Attempt, Attempted, Wait};
+use self::gate::{Gate, Pass};
+use self::held::Began;
 use crate::bus::{self, AccountChanged};
-use crate::events::{Sort, What};
 use crate::services::{Account, STORE_RETRY, Services};
 
 /// Conversations that are sent to at the same time; within one conversation it is one message after the other.
@@ -46,31 +51,27 @@ pub(crate) struct Flush;
 #[rtype(result = "()")]
 pub(crate) struct Due(pub(crate) OutboxId);
 
-/// What a row waits for after an attempt.
+/// An operator wants to know whether the account can send: what waits because it could not is tried now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct TryNow;
+
+/// When a row may be tried again, and why not before.
 #[derive(Debug, Clone, Copy)]
-struct Wait {
-    until: Monotonic,
-    /// The platform said so: ChannelReady does not end it.
-    told: bool,
+struct Until {
+    at: Monotonic,
+    wait: Wait,
 }
 
-/// How long ago a row was first tried.
+/// What this life knows of a row that was tried and is to be tried again.
 #[derive(Debug, Clone, Copy)]
-struct Age {
+struct Tried {
     /// When this life first saw it, sleep included.
     seen: Monotonic,
-    /// How old it was then.
-    then: Duration,
-}
-
-/// What an attempt came to.
-struct Attempted {
-    /// The wait before the next one; `None` when there is none to come.
-    wait: Option<(Duration, bool)>,
-    /// The pause that the platform's pace asks of the conversation.
-    pause: Duration,
-    /// The row needs no attempt any more.
-    settled: bool,
+    /// How long it was then since the first attempt.
+    age: Duration,
+    /// How many of the last attempts were throttled.
+    throttled: u32,
 }
 
 /// Sends one account's messages.
@@ -89,15 +90,20 @@ pub(crate) struct Outbox {
     /// Conversations in which a send ended during the present look: what it has read of them may be older than that.
     ended: BTreeSet<ConversationId>,
     /// When rows that were tried may be tried again, on the clock that no step of the wall clock moves (F-089).
-    waits: BTreeMap<OutboxId, Wait>,
+    waits: BTreeMap<OutboxId, Until>,
     /// How old the key of a row is that was tried and is not settled: as the wall clock had it when this life first saw
     /// the row, and since then by the clock that nobody sets (F-089).
-    ages: BTreeMap<OutboxId, Age>,
+    tried: BTreeMap<OutboxId, Tried>,
+    /// Shut while the account as a whole cannot send.
+    gate: Rc<RefCell<Gate>>,
+    began: Began,
     timer: Option<SpawnHandle>,
 }
 
 impl Outbox {
     pub(crate) fn new(services: Rc<Services>, account: Rc<Account>, env: Env) -> Self {
+        let gate = Gate::new(account.plan.credentials().is_none());
+        let began = Began::now(&*services.clock);
         Self {
             services,
             account,
@@ -109,7 +115,9 @@ impl Outbox {
             look_again: false,
             ended: BTreeSet::new(),
             waits: BTreeMap::new(),
-            ages: BTreeMap::new(),
+            tried: BTreeMap::new(),
+            gate: Rc::new(RefCell::new(gate)),
+            began,
             timer: None,
         }
     }
@@ -170,7 +178,7 @@ impl Outbox {
         let now = self.services.clock.now();
         // A row that somebody else settled comes to its head no more, and needs no wait.
         let ids: BTreeSet<OutboxId> = heads.iter().map(|row| row.id).collect();
-        self.waits.retain(|id, wait| wait.until > now || ids.contains(id));
+        self.waits.retain(|id, until| until.at > now || ids.contains(id));
         let mut next_due: Option<Monotonic> = None;
         let mut sooner = |due: Monotonic| next_due = Some(next_due.map_or(due, |next| next.min(due)));
         for row in heads {
@@ -184,9 +192,9 @@ impl Outbox {
             let due = self.due(&row, now);
             if due > now {
                 sooner(due);
-            } else if let Some(free) = self.place_free_at(now) {
+            } else if let Err(free) = self.admits(now) {
                 // Whoever finishes before looks again.
-                sooner(free);
+                free.into_iter().for_each(&mut sooner);
                 break;
             } else {
                 self.waits.remove(&row.id);
@@ -198,13 +206,24 @@ impl Outbox {
         }
     }
 
+    /// Whether there may be another send; otherwise when there may be one, should nobody finish before.
+    fn admits(&self, now: Monotonic) -> Result<(), Option<Monotonic>> {
+        match self.gate.borrow().pass(now) {
+            Pass::All => self.place_free_at(now, PARALLEL).map_or(Ok(()), |free| Err(Some(free))),
+            Pass::InTurn => self.place_free_at(now, 1).map_or(Ok(()), |free| Err(Some(free))),
+            Pass::One => Ok(()),
+            Pass::NotBefore(until) => Err(Some(until)),
+            Pass::Wait => Err(None),
+        }
+    }
+
     /// When there will be a place for another send, should nobody finish before; `None` when there is one now.
-    fn place_free_at(&self, now: Monotonic) -> Option<Monotonic> {
+    fn place_free_at(&self, now: Monotonic, places: usize) -> Option<Monotonic> {
         if self.busy.len() >= MOST {
             return Some(now + PLACE_KEPT);
         }
         let taken = || self.busy.values().map(|began| *began + PLACE_KEPT).filter(|until| *until > now);
-        if taken().count() < PARALLEL { None } else { taken().min() }
+        if taken().count() < places { None } else { taken().min() }
     }
 
     /// When a row may be tried. One that no life has tried is due; one that an earlier process tried waits for what is
@@ -216,7 +235,7 @@ impl Outbox {
         self.age(row);
         let longest = self.account.retry().transient.max;
         let left = row.not_before.since(self.services.clock.wall()).min(longest);
-        self.waits.entry(row.id).or_insert(Wait { until: now + left, told: false }).until
+        self.waits.entry(row.id).or_insert(Until { at: now + left, wait: Wait::Own }).at
     }
 
     fn look_later(&mut self, wait: Duration, ctx: &mut Context<Self>) {
@@ -231,47 +250,75 @@ impl Outbox {
 
     fn send(&mut self, row: OutboxRow, ctx: &mut Context<Self>) {
         self.busy.insert(row.conversation.clone(), self.services.clock.now());
-        let claim = Claim { epoch: self.account.lease.epoch, generation: self.env.generation };
+        self.gate.borrow_mut().begin(row.id);
         let guard = self.env.in_flight.enter();
         let (id, conversation) = (row.id, row.conversation.clone());
-        let possibly_repeated = self.key_is_forgotten(&row);
-        let sending =
-            deliver(Rc::clone(&self.services), Rc::clone(&self.account), row, claim, possibly_repeated);
+        let attempt = Attempt {
+            services: Rc::clone(&self.services),
+            account: Rc::clone(&self.account),
+            gate: Rc::clone(&self.gate),
+            claim: Claim { epoch: self.account.lease.epoch, generation: self.env.generation },
+            possibly_repeated: self.key_is_forgotten(&row),
+            throttled: self.tried.get(&id).map_or(0, |tried| tried.throttled),
+            row,
+        };
         let sending = actix::fut::wrap_future(async move {
-            let attempted = sending.await;
+            let attempted = attempt.make().await;
             drop(guard);
             attempted
         });
-        ctx.spawn(sending.map(move |attempted: Attempted, this: &mut Self, ctx| {
-            this.busy.remove(&conversation);
-            if this.looking {
-                this.ended.insert(conversation.clone());
-            }
-            if let Some((wait, told)) = attempted.wait {
-                let until = this.services.clock.now() + wait;
-                this.waits.insert(id, Wait { until, told });
-            }
-            if attempted.settled {
-                this.ages.remove(&id);
-            }
-            let pause = attempted.pause;
-            if !pause.is_zero() {
-                this.resting.insert(conversation.clone());
-                ctx.run_later(pause, move |this, ctx| {
-                    this.resting.remove(&conversation);
-                    this.look(ctx);
-                });
-            }
-            this.look(ctx);
-        }));
+        ctx.spawn(
+            sending.map(move |attempted, this: &mut Self, ctx| this.sent(id, conversation, attempted, ctx)),
+        );
+    }
+
+    fn sent(
+        &mut self,
+        id: OutboxId,
+        conversation: ConversationId,
+        attempted: Attempted,
+        ctx: &mut Context<Self>,
+    ) {
+        self.gate.borrow_mut().end(id);
+        self.busy.remove(&conversation);
+        if self.looking {
+            self.ended.insert(conversation.clone());
+        }
+        if let Some((wait, why)) = attempted.wait {
+            let at = self.services.clock.now() + wait;
+            self.waits.insert(id, Until { at, wait: why });
+        }
+        if attempted.settled {
+            self.tried.remove(&id);
+        } else if let Some(tried) = self.tried.get_mut(&id) {
+            tried.throttled = if attempted.throttled { tried.throttled + 1 } else { 0 };
+        }
+        if attempted.opened {
+            self.end_waits(|wait| wait == Wait::Account);
+        }
+        let pause = attempted.pause;
+        if !pause.is_zero() {
+            self.resting.insert(conversation.clone());
+            ctx.run_later(pause, move |this, ctx| {
+                this.resting.remove(&conversation);
+                this.look(ctx);
+            });
+        }
+        self.look(ctx);
+    }
+
+    /// What waits for such a reason need not wait any longer.
+    fn end_waits(&mut self, of: impl Fn(Wait) -> bool) {
+        let now = self.services.clock.now();
+        self.waits.values_mut().filter(|until| of(until.wait)).for_each(|until| until.at = now);
     }
 
     /// How long ago a row was first tried; zero when it is tried now.
     fn age(&mut self, row: &OutboxRow) -> Duration {
         let (now, wall) = (self.services.clock.with_sleep(), self.services.clock.wall());
-        let then = row.first_attempt_at.map_or(Duration::ZERO, |first| wall.since(first));
-        let age = self.ages.entry(row.id).or_insert(Age { seen: now, then });
-        age.then + (now - age.seen)
+        let age = row.first_attempt_at.map_or(Duration::ZERO, |first| wall.since(first));
+        let tried = self.tried.entry(row.id).or_insert(Tried { seen: now, age, throttled: 0 });
+        tried.age + (now - tried.seen)
     }
 
     /// Whether an earlier attempt may have succeeded and the platform no longer recognises the row's key. Then the
@@ -288,128 +335,12 @@ impl Outbox {
     }
 }
 
-/// Claims, sends and settles one row.
-async fn deliver(
-    services: Rc<Services>,
-    account: Rc<Account>,
-    row: OutboxRow,
-    claim: Claim,
-    possibly_repeated: bool,
-) -> Attempted {
-    let over = |wait: Option<_>| Attempted { wait, pause: Duration::ZERO, settled: wait.is_none() };
-    let not_claimed = |settled| Attempted { wait: None, pause: STORE_RETRY, settled };
-    let under = |op| Tx::under(&account.lease, services.clock.wall(), [op]);
-    let claiming = Op::ClaimSend { outbox: row.id, claim, possibly_repeated };
-    match services.store.commit(under(claiming)).await {
-        Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
-        // Somebody settled or claimed it meanwhile, or the account is another process's now.
-        Ok(_) => return not_claimed(true),
-        Err(error) => {
-            tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "not claimed, trying again: {error}");
-            return not_claimed(false);
-        }
-    }
-    let began = services.clock.now();
-    let (sender, http) = (account.plan.sender(), services.network_of(&account.id).http);
-    let answer = with_token(Rc::clone(&account), |token| {
-        let outgoing = Outgoing { outbound: &row.outbound, key: &row.key, reply_token: None };
-        sender.send(Rc::clone(&http), token, outgoing)
-    })
-    .await;
-    let failure = answer.as_ref().err().map(|failure| failure.class);
-    services.board.measures().attempted(&account.id, failure, services.clock.now() - began);
-    services.board.update(&account.id, |status| {
-        status.called("send", answer.as_ref().err(), services.clock.wall());
-    });
-    let told = matches!(&answer, Err(failure) if failure.retry_after.is_some());
-    let result = judge(&services, &account, &row, answer);
-    let wait = match &result {
-        SendResult::Retry { wait, .. } | SendResult::Unknown { wait, .. } => Some((*wait, told)),
-        SendResult::Sent { .. } | SendResult::Dead { .. } => None,
-    };
-    let sent = matches!(result, SendResult::Sent { .. });
-    // The platform may have the message: what became of it must reach the store, however long that takes.
-    while let Err(error) =
-        services.store.commit(under(Op::SettleSend { outbox: row.id, claim, result: result.clone() })).await
-    {
-        if matches!(error, StoreError::Failed(_)) {
-            return over(wait);
-        }
-        tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, "outcome not stored, trying again: {error}");
-        tokio::time::sleep(STORE_RETRY).await;
-    }
-    tell(&services, &account, &row, result);
-    if !sent {
-        return over(wait);
-    }
-    services.board.update(&account.id, |status| status.evidence.last_sent_at = Some(services.clock.wall()));
-    let pace = Duration::from_secs(1) / account.plan.capabilities().chat_rate.max(1);
-    let pause = pace.saturating_sub(services.clock.now() - began);
-    Attempted { wait: None, pause, settled: true }
-}
-
-/// Tells what became of an attempt, once it is stored.
-fn tell(services: &Services, account: &Account, row: &OutboxRow, result: SendResult) {
-    let sort = if matches!(result, SendResult::Dead { .. }) { Sort::Lifecycle } else { Sort::Message };
-    services.board.events().tell(sort, || {
-        let (account, conversation, outbox) = (account.id.clone(), row.conversation.clone(), row.id);
-        let attempt = row.attempts + 1;
-        let outcome_unknown = matches!(result, SendResult::Unknown { .. });
-        match result {
-            SendResult::Sent { message_id } => {
-                What::MessageSent { account, conversation, outbox, message_id, attempts: attempt }
-            }
-            SendResult::Dead { error } => What::DeadLetter { account, conversation, outbox, error },
-            SendResult::Retry { wait, error } | SendResult::Unknown { wait, error } => {
-                let next_attempt_at = services.clock.wall() + wait;
-                What::SendFailed {
-                    account,
-                    conversation,
-                    outbox,
-                    error,
-                    outcome_unknown,
-                    attempt,
-                    next_attempt_at,
-                }
-            }
-        }
-    });
-}
-
-/// What an answer of the platform means for the row.
-fn judge(
-    services: &Services,
-    account: &Account,
-    row: &OutboxRow,
-    answer: Result<Receipt, Failure>,
-) -> SendResult {
-    let failure = match answer {
-        Ok(receipt) => {
-            tracing::info!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, message_id = %receipt.message_id, attempts = row.attempts + 1, "sent");
-            return SendResult::Sent { message_id: receipt.message_id };
-        }
-        Err(failure) => failure,
-    };
-    if failure.class == FailureClass::Rejected {
-        tracing::error!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, code = failure.code, "never to be sent, kept as a dead letter: {failure}");
-        return SendResult::Dead { error: failure.to_string() };
-    }
-    let wait = account.retry().delay(&failure, row.attempts + 1, services.random.unit());
-    let error = failure.to_string();
-    tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, class = %failure.class, attempt = row.attempts + 1, next_in_ms = millis(wait), "not sent: {error}");
-    match failure.effect {
-        // This attempt had no effect, but an earlier one may have had.
-        Effect::None if row.state == OutboxState::Unknown => SendResult::Unknown { wait, error },
-        Effect::None => SendResult::Retry { wait, error },
-        Effect::Unknown => SendResult::Unknown { wait, error },
-    }
-}
-
 impl Actor for Outbox {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.settle_earlier(ctx);
+        self.expire_held_now_and_then(ctx);
         bus::follow(&self.services.bus, Some(self.account.id.clone()), ctx);
     }
 }
@@ -427,6 +358,17 @@ impl Handler<Due> for Outbox {
 
     fn handle(&mut self, Due(row): Due, ctx: &mut Context<Self>) {
         self.waits.remove(&row);
+        self.gate.borrow_mut().hurry(self.services.clock.now());
+        self.look(ctx);
+    }
+}
+
+impl Handler<TryNow> for Outbox {
+    type Result = ();
+
+    fn handle(&mut self, _: TryNow, ctx: &mut Context<Self>) {
+        self.gate.borrow_mut().hurry(self.services.clock.now());
+        self.end_waits(|wait| wait == Wait::Account);
         self.look(ctx);
     }
 }
@@ -437,8 +379,8 @@ impl Handler<AccountChanged> for Outbox {
     fn handle(&mut self, event: AccountChanged, ctx: &mut Context<Self>) {
         if event.state == AccountState::Ready {
             // Whatever waits because the platform could not be reached need not wait any longer (F-058).
-            let now = self.services.clock.now();
-            self.waits.values_mut().filter(|wait| !wait.told).for_each(|wait| wait.until = now);
+            self.gate.borrow_mut().trust(self.services.clock.now());
+            self.end_waits(|wait| wait != Wait::Told);
             self.look(ctx);
         }
     }

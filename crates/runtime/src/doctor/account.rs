@@ -39,6 +39,7 @@ pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Now)
     findings.extend(clock(status, now));
     findings.extend(verdicts.into_iter().flat_map(|verdicts| policy(&status.id, verdicts)));
     findings.extend(dead_letters(&status.id, view.counts.dead));
+    findings.extend(replies_held(&status.id, view.counts.outbox_held));
     findings
 }
 
@@ -277,6 +278,21 @@ pub(super) fn dead_letters(id: &AccountId, dead: u64) -> Option<Finding> {
             format!("{dead} messages of ours will never be sent"),
             "the platform refused each of them for good; `moorline outbox list --state dead` says why",
             "`moorline outbox retry <id>` when the reason is gone, or `moorline outbox discard <id>`",
+        )
+        .warning()
+    })
+}
+
+pub(super) fn replies_held(id: &AccountId, held: u64) -> Option<Finding> {
+    (held > 0).then(|| {
+        Finding::error(
+            Kind::RepliesHeld,
+            Some(id),
+            format!("{held} messages of ours, and what is to follow them, wait until their users write"),
+            "the platform takes messages only for a while after a user wrote, and only so many; \
+             `moorline outbox list --state held` has them",
+            "nothing: each goes out when its user writes, and is given up after runtime.held_reply_limit; \
+             `moorline outbox retry <id>` tries now, `moorline outbox discard <id>` gives it up",
         )
         .warning()
     })

@@ -119,6 +119,8 @@ kinds! {
     EverythingDropped = "everything_dropped",
     /// Messages of ours will never be sent (F-055).
     DeadLetters = "dead_letters",
+    /// Messages of ours wait until their users write (F-060).
+    RepliesHeld = "replies_held",
     /// An agent does not answer (F-051).
     AgentUnavailable = "agent_unavailable",
     /// An agent takes turns and answers none of them (F-047).

@@ -131,6 +131,7 @@ fn contents(inspection: &Inspection, config: Option<&Config>) -> Vec<Finding> {
     for (id, counts) in &inspection.counts {
         if is_there(id) {
             findings.extend(account::dead_letters(id, counts.dead));
+            findings.extend(account::replies_held(id, counts.outbox_held));
         }
     }
     let others = inspection.counts.iter().filter(|(id, _)| !is_there(id));

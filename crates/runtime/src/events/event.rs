@@ -336,6 +336,19 @@ kinds! {
         /// When it is tried again.
         next_attempt_at: Timestamp,
     }
+    /// A message of ours is held: the platform takes nothing more for its chat until the user writes again (F-060).
+    SendHeld = "send_held" {
+        /// Whose.
+        account: AccountId,
+        /// Where.
+        conversation: ConversationId,
+        /// Its number in the outbox.
+        outbox: OutboxId,
+        /// What the platform said.
+        error: String,
+        /// The number of the attempt.
+        attempt: u32,
+    }
     /// The platform has a message of ours.
     MessageSent = "message_sent" {
         /// Whose.
@@ -370,6 +383,7 @@ impl What {
             | Self::TurnStarted { account, .. }
             | Self::TurnFinished { account, .. }
             | Self::SendFailed { account, .. }
+            | Self::SendHeld { account, .. }
             | Self::MessageSent { account, .. } => Some(account),
             Self::ActorExited { account, .. }
             | Self::ActorRestarting { account, .. }

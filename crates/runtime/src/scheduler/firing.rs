@@ -110,6 +110,7 @@ impl Firing<'_> {
             text: self.job.job.body.clone(),
             context: serde_json::json!({ "cron": self.job.id }).to_string(),
             written_at: Some(self.due),
+            reply_token: None,
             raw: Bytes::new(),
             verdict: Verdict::Allow,
         }

@@ -11,8 +11,7 @@ impl State {
     pub(super) fn retry_send(&mut self, lease: &Lease, at: Timestamp, outbox: OutboxId) -> Step {
         let Message { row, settled_at, .. } = self.own_message(lease, outbox).ok_or(CONFLICT)?;
         row.state = match row.state {
-            OutboxState::Dead if row.doubted => OutboxState::Unknown,
-            OutboxState::Dead => OutboxState::Ready,
+            OutboxState::Dead | OutboxState::Held => row.sendable(),
             OutboxState::Ready | OutboxState::Unknown => row.state,
             _ => return Err(CONFLICT),
         };
@@ -25,7 +24,7 @@ impl State {
         match row.state {
             OutboxState::Discarded => return Ok(Outcome::Duplicate(outbox.get())),
             OutboxState::Sending | OutboxState::Sent => return Err(CONFLICT),
-            OutboxState::Ready | OutboxState::Unknown | OutboxState::Dead => {}
+            OutboxState::Ready | OutboxState::Unknown | OutboxState::Held | OutboxState::Dead => {}
         }
         (row.state, row.ended_at, *settled_at) = (OutboxState::Discarded, Some(at), Some(at));
         Ok(Outcome::Applied(0))

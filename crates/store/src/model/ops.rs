@@ -82,7 +82,7 @@ impl State {
             | Op::Remember { .. }
             | Op::RememberAnswer { .. }
             | Op::ForgetAnswers { .. } => Err(Stop::Refused("this operation belongs to no account")),
-            Op::Receive { message } => self.receive(lease, at, message),
+            Op::Receive { message } => self.hear(lease, at, message),
             Op::SetCursor { kind, value } => {
                 let cursors = &mut self.account(lease)?.cursors;
                 match value.as_str() {
@@ -117,6 +117,7 @@ impl State {
             Op::InterruptSends { generation } => Ok(self.interrupt_sends(lease, *generation)),
             Op::Heard { at, orderly } => self.hear(lease, LastHeard { at: *at, orderly: *orderly }),
             Op::RecordGap { gap } => self.record_gap(lease, at, gap),
+            Op::ExpireHeld { outbox, before, error } => self.expire_held(lease, at, *outbox, *before, error),
             Op::RetrySend { outbox } => self.retry_send(lease, at, *outbox),
             Op::DiscardSend { outbox } => self.discard_send(lease, at, *outbox),
             Op::ReopenTurns { conversation } => self.reopen_turns(lease, at, conversation),
@@ -420,6 +421,8 @@ impl State {
             doubted: false,
             ended_at: None,
             retried_at: None,
+            held_at: None,
+            released_at: None,
         };
         self.outbox.insert(id, Message { row, claim: None, settled_at: None });
         Ok(Outcome::Applied(id.get()))
@@ -458,6 +461,10 @@ impl State {
         claim: Claim,
         result: &SendResult,
     ) -> Step {
+        let news = match result {
+            SendResult::Held { heard, .. } => self.heard_since(lease, *heard, outbox),
+            _ => false,
+        };
         let message = self.outbox.get_mut(&outbox).ok_or(FENCED)?;
         let row = &mut message.row;
         if row.account != lease.account || row.state != OutboxState::Sending || message.claim != Some(claim) {
@@ -478,6 +485,14 @@ impl State {
             SendResult::Unknown { wait, error } => {
                 row.state = OutboxState::Unknown;
                 row.not_before = at + *wait;
+                row.last_error = Some(error.clone());
+            }
+            SendResult::Held { error, .. } => {
+                if news {
+                    (row.state, row.not_before) = (row.sendable(), at);
+                } else {
+                    (row.state, row.held_at) = (OutboxState::Held, Some(at));
+                }
                 row.last_error = Some(error.clone());
             }
             SendResult::Dead { error } => {

@@ -1,6 +1,6 @@
 //! What the model forgets: everything that is over is listed, and the longest over of it goes.
 
-use moorline_core::{AccountId, ConversationId, DedupeKey, InboxId, OutboxId, Timestamp};
+use moorline_core::{AccountId, ChatId, ConversationId, DedupeKey, InboxId, OutboxId, Timestamp};
 
 use super::{Account, State, is_open};
 use crate::rows::InboxState;
@@ -20,6 +20,7 @@ impl State {
         self.forget_boots(before, &mut left);
         self.forget_runs(before, &mut left);
         self.forget_gaps(before, &mut left);
+        self.forget_tokens(before, &mut left);
         Outcome::Applied((limit - left) as i64)
     }
 
@@ -141,6 +142,18 @@ impl State {
         let kept = self.boots.drain(..).filter(|boot| boot.began_at >= before).collect::<Vec<_>>();
         *left -= looked_at - kept.len();
         self.boots = kept.into_iter().chain(later).collect();
+    }
+
+    fn forget_tokens(&mut self, before: Timestamp, left: &mut usize) {
+        let mut old: Vec<Of<ChatId>> = Vec::new();
+        for (id, account) in &self.accounts {
+            let tokens = account.tokens.iter().filter(|(_, kept)| kept.received_at < before);
+            old.extend(tokens.map(|(chat, kept)| (kept.received_at, id.clone(), chat.clone())));
+        }
+        old.sort();
+        for (_, id, chat) in take(old, left) {
+            self.of(&id).tokens.remove(&chat);
+        }
     }
 
     /// An account that something is known of.

@@ -7,6 +7,7 @@ mod inbox;
 mod operator;
 mod outbox;
 mod prune;
+mod replies;
 mod requests;
 mod session;
 mod turn;
@@ -147,7 +148,7 @@ impl Scope<'_> {
             | Op::ForgetAnswers { .. } => {
                 Err(Stop::Refused("this operation belongs to no account".to_owned()))
             }
-            Op::Receive { message } => self.receive(message),
+            Op::Receive { message } => self.hear(message),
             Op::SetCursor { kind, value } => self.set_cursor(kind, value),
             Op::Judge { inbox, verdict } => self.judge(*inbox, *verdict),
             Op::StartTurn { conversation, inputs, claim } => self.start_turn(conversation, inputs, *claim),
@@ -166,6 +167,7 @@ impl Scope<'_> {
             }
             Op::SettleSend { outbox, claim, result } => self.settle_send(*outbox, *claim, result),
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
+            Op::ExpireHeld { outbox, before, error } => self.expire_held(*outbox, *before, error),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),
             Op::Heard { at, orderly } => self.hear(*at, *orderly),
             Op::RecordGap { gap } => self.record_gap(gap),
@@ -217,6 +219,7 @@ enum Kind {
     Pending,
     Duplicates,
     Outbox,
+    OutboxHeld,
     Dead,
     Discarded,
     Gaps,
@@ -232,6 +235,7 @@ impl Kind {
             Self::Pending => ("pending", ""),
             Self::Duplicates => ("duplicates", ""),
             Self::Outbox => ("outbox", ""),
+            Self::OutboxHeld => ("outbox_held", ""),
             Self::Dead => ("dead", ""),
             Self::Discarded => ("discarded", ""),
             Self::Gaps => ("gaps", ""),

@@ -166,7 +166,7 @@ fn outbox_sql(filter: &OutboxFilter) -> String {
     let open = |state| {
         format!(
             "FROM outbox INDEXED BY outbox_unsettled
-             WHERE {scope} state IN ('ready', 'sending', 'unknown') AND state = '{state}' AND {rest}"
+             WHERE {scope} state IN ('ready', 'sending', 'unknown', 'held') AND state = '{state}' AND {rest}"
         )
     };
     let picked = match filter.state {
@@ -174,6 +174,9 @@ fn outbox_sql(filter: &OutboxFilter) -> String {
         Some(OutboxState::Ready) => open("ready"),
         Some(OutboxState::Sending) => open("sending"),
         Some(OutboxState::Unknown) => open("unknown"),
+        Some(OutboxState::Held) => {
+            format!("FROM outbox INDEXED BY outbox_held WHERE {scope} state = 'held' AND {rest}")
+        }
         Some(OutboxState::Dead) => {
             format!("FROM outbox INDEXED BY outbox_dead WHERE {scope} state = 'dead' AND {rest}")
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use moorline_core::{
     AccountId, Chat, ChatId, ChatKind, ConversationId, DropReason, Epoch, EventId, Fingerprint, Generation,
-    HoldReason, IdempotencyKey, Identity, InboxId, MessageId, OutboxId, Timestamp, TurnId, UserId,
+    HoldReason, IdempotencyKey, Identity, InboxId, MessageId, OutboxId, Secret, Timestamp, TurnId, UserId,
 };
 use rusqlite::types::Type;
 use rusqlite::{Connection, Result, Row, params};
@@ -14,8 +14,8 @@ use serde::de::DeserializeOwned;
 use super::apply::Prepared;
 use super::statements as sql;
 use crate::rows::{
-    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, Role, StoredIdentity, TurnRow, TurnState,
-    Waiting, Work,
+    Counts, Entry, InboxRow, InboxState, OutboxRow, OutboxState, ReplyToken, ReplyWindow, Role,
+    StoredIdentity, TurnRow, TurnState, Waiting, Work,
 };
 use crate::tx::{Claim, RequestAnswer};
 
@@ -79,6 +79,29 @@ pub(super) fn outbox_by_id(conn: &Connection, id: OutboxId) -> Result<Option<Out
     conn.find(sql::OUTBOX_ROW, [id.get()], outbox_row)
 }
 
+pub(super) fn held_sends(
+    conn: &Connection,
+    account: &AccountId,
+    before: Timestamp,
+    limit: u32,
+) -> Result<Vec<OutboxRow>> {
+    conn.all(sql::HELD_SENDS, params![account.to_string(), before.as_millis(), limit], outbox_row)
+}
+
+pub(super) fn reply_window(
+    conn: &Connection,
+    account: &AccountId,
+    chat: &ChatId,
+    fingerprint: &Fingerprint,
+) -> Result<ReplyWindow> {
+    let key = params![account.to_string(), chat.as_str(), fingerprint.as_str()];
+    let token = conn.find(sql::REPLY_TOKEN, key, |row| {
+        Ok(ReplyToken { secret: Secret::new(row.get::<_, String>(0)?), received_at: time(row, 1)? })
+    })?;
+    let heard = conn.find(sql::INBOX_LATEST, [account.to_string()], |row| row.get(0).map(InboxId::new))?;
+    Ok(ReplyWindow { token, heard: heard.unwrap_or_default() })
+}
+
 pub(super) fn identity(
     conn: &Connection,
     account: &AccountId,
@@ -133,6 +156,7 @@ fn tallied(conn: &Connection, sql: &'static str) -> Result<BTreeMap<AccountId, C
             "pending" => counts.pending = count,
             "duplicates" => counts.duplicates = count,
             "outbox" => counts.outbox = count,
+            "outbox_held" => counts.outbox_held = count,
             "dead" => counts.dead = count,
             "discarded" => counts.discarded = count,
             "gaps" => counts.gaps = count,
@@ -210,6 +234,8 @@ pub(super) fn outbox_row(row: &Row<'_>) -> Result<OutboxRow> {
         doubted: row.get(15)?,
         ended_at: maybe_time(row, 16)?,
         retried_at: maybe_time(row, 17)?,
+        held_at: maybe_time(row, 18)?,
+        released_at: maybe_time(row, 19)?,
     })
 }
 
@@ -247,6 +273,7 @@ pub(super) fn outbox_state(name: &str) -> Option<OutboxState> {
         "sending" => Some(OutboxState::Sending),
         "sent" => Some(OutboxState::Sent),
         "unknown" => Some(OutboxState::Unknown),
+        "held" => Some(OutboxState::Held),
         "dead" => Some(OutboxState::Dead),
         "discarded" => Some(OutboxState::Discarded),
         _ => None,

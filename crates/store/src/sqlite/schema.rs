@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/doctor.sql"),
     include_str!("schema/cron.sql"),
     include_str!("schema/gaps.sql"),
+    include_str!("schema/replies.sql"),
 ];
 
 /// How long a statement waits for a lock that another connection holds for a moment.

@@ -118,11 +118,11 @@ pub(super) const OUTBOX_DEAD: &str =
     "UPDATE outbox SET state = 'dead', last_error = ?2, ended_at = ?3, settled_at = ?3 WHERE id = ?1";
 pub(super) const SENDS_INTERRUPT: &str = "
     UPDATE outbox SET state = 'unknown'
-    WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown')
+    WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown', 'held')
       AND state = 'sending' AND epoch = ?2 AND generation <= ?3";
 pub(super) const SENDS_INTERRUPT_OLDER: &str = "
     UPDATE outbox SET state = 'unknown'
-    WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown') AND state = 'sending' AND epoch < ?2";
+    WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown', 'held') AND state = 'sending' AND epoch < ?2";
 
 pub(super) const TALLY_ADD: &str = "
     INSERT INTO tally (account, kind, reason, count) VALUES (?1, ?2, ?3, ?4)
@@ -161,7 +161,7 @@ pub(super) const PRUNE_INBOX: &str = "DELETE FROM inbox WHERE id = ?1";
 pub(super) const PRUNE_OUTBOX: &str = "
     DELETE FROM outbox WHERE id IN (
         SELECT id FROM outbox
-        WHERE state NOT IN ('ready', 'sending', 'unknown') AND settled_at < ?1
+        WHERE state NOT IN ('ready', 'sending', 'unknown', 'held') AND settled_at < ?1
         ORDER BY settled_at, id LIMIT ?2)
     RETURNING account, state";
 pub(super) const IDLE_SESSION: &str = "
@@ -206,6 +206,8 @@ pub(super) const RECOUNT: &str = "
         UNION ALL
         SELECT account, iif(state IN ('dead', 'discarded'), state, 'outbox') AS kind, '', count(*)
         FROM outbox WHERE state <> 'sent' GROUP BY account, kind
+        UNION ALL
+        SELECT account, 'outbox_held', '', count(*) FROM outbox WHERE state = 'held' GROUP BY account
         UNION ALL
         SELECT account, kind, reason, count FROM tally WHERE kind = 'duplicates'
         UNION ALL
@@ -320,7 +322,8 @@ macro_rules! outbox_columns {
         "SELECT outbox.id, account.name, outbox.conversation, outbox.turn, outbox.outbound,
                 outbox.idempotency_key, outbox.state, outbox.attempts, outbox.first_attempt_at,
                 outbox.not_before, outbox.last_error, outbox.message_id, outbox.created_at, outbox.sent_at,
-                outbox.possibly_repeated, outbox.doubted, outbox.ended_at, outbox.retried_at
+                outbox.possibly_repeated, outbox.doubted, outbox.ended_at, outbox.retried_at, outbox.held_at,
+                outbox.released_at
          FROM outbox JOIN account ON account.id = outbox.account "
     };
 }
@@ -330,8 +333,9 @@ pub(super) const OUTBOX_HEADS: &str = concat!(
     outbox_columns!(),
     "WHERE outbox.id IN (
          SELECT min(id) FROM outbox
-         WHERE account = (SELECT id FROM account WHERE name = ?1) AND state IN ('ready', 'sending', 'unknown')
+         WHERE account = (SELECT id FROM account WHERE name = ?1) AND state IN ('ready', 'sending', 'unknown', 'held')
          GROUP BY conversation)
+       AND outbox.state <> 'held'
      ORDER BY outbox.not_before, outbox.id LIMIT ?2"
 );
 
@@ -365,9 +369,11 @@ pub(super) const OUTBOX_ENTRIES: &str = outbox_columns!();
 mod cron;
 mod gap;
 mod operator;
+mod replies;
 pub(super) use cron::*;
 pub(super) use gap::*;
 pub(super) use operator::*;
+pub(super) use replies::*;
 
 /// The statements that run often, for the test that none of them reads a whole table.
 #[cfg(test)]

@@ -32,6 +32,7 @@ fn message(number: usize) -> NewMessage {
         text: "hello".to_owned(),
         context: "{}".to_owned(),
         written_at: None,
+        reply_token: None,
         raw: Bytes::from_static(b"\0raw"),
         verdict: Verdict::Allow,
     }

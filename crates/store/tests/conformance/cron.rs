@@ -174,7 +174,7 @@ async fn a_runs_status_is_its_deliverys_status_f088() {
             claim,
             result: result.clone(),
         };
-        let [sent, _, _, dead] = results();
+        let [sent, _, _, dead, ..] = results();
         commit(store, false, 1, add(None)).await;
         commit(store, true, 10, text(10, 1)).await;
         assert_eq!(judged(store, 1).await, (RunResult::Ok, Delivery::Held), "{name}");

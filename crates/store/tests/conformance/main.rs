@@ -14,6 +14,8 @@ mod pruning;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
+mod replies;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod script;

@@ -77,10 +77,10 @@ async fn what_is_not_settled_stays_however_old_g12() {
             Op::InterruptTurns { conversation: Some(conversation(1)), generation: CLAIM.generation },
         )
         .await;
-        for id in 1..=5 {
+        for id in 1..=6 {
             step(store, 1, Op::Enqueue { parts: vec![reply(0, id)] }).await;
         }
-        for (id, result) in [(2, Some(0)), (3, Some(3)), (4, Some(2)), (5, None)] {
+        for (id, result) in [(2, Some(0)), (3, Some(3)), (4, Some(2)), (5, None), (6, Some(4))] {
             let outbox = OutboxId::new(id);
             step(store, 1, Op::ClaimSend { outbox, claim: CLAIM, possibly_repeated: false }).await;
             if let Some(result) = result {
@@ -89,13 +89,13 @@ async fn what_is_not_settled_stays_however_old_g12() {
             }
         }
         assert_eq!(step(store, 9_000, prune(1, 1, 100)).await, Applied(0), "exactly as old is not older");
-        // Four keys, the message that was dropped, what was sent and what was given up.
+        // Four keys, the message that was dropped, what was sent and what was given up, and the tokens of two chats.
         assert_eq!(
             step(store, 9_000, prune(9_000, 9_000, 3)).await,
             Applied(3),
             "no more than it was asked for"
         );
-        assert_eq!(step(store, 9_000, prune(9_000, 9_000, 100)).await, Applied(4));
+        assert_eq!(step(store, 9_000, prune(9_000, 9_000, 100)).await, Applied(6));
         assert_eq!(step(store, 9_000, prune(9_000, 9_000, 100)).await, Applied(0));
 
         let mut there = Vec::new();
@@ -104,17 +104,21 @@ async fn what_is_not_settled_stays_however_old_g12() {
         }
         assert_eq!(there, [true, true, false, true, false]);
         let mut states = Vec::new();
-        for id in 1..=5 {
+        for id in 1..=6 {
             states.push(store.outbox_row(OutboxId::new(id)).await.unwrap().map(|row| row.state));
         }
-        use OutboxState::{Ready, Sending, Unknown};
-        assert_eq!(states, [Some(Ready), None, None, Some(Unknown), Some(Sending)]);
+        use OutboxState::{Held, Ready, Sending, Unknown};
+        assert_eq!(states, [Some(Ready), None, None, Some(Unknown), Some(Sending), Some(Held)]);
         let turns = store.interrupted_turns(&account(0)).await.unwrap();
         assert_eq!((turns.len(), turns[0].state, turns[0].inputs.len()), (1, TurnState::Interrupted, 1));
-        assert_eq!(step(store, 9_001, finish(1, 1, 6)).await, Applied(0), "the running turn");
+        assert_eq!(step(store, 9_001, finish(1, 1, 7)).await, Applied(0), "the running turn");
         let counts = store.counts().await.unwrap().remove(&account(0)).unwrap();
         assert_eq!((counts.received, counts.answered, counts.dropped["not_mentioned"]), (4, 1, 1));
-        assert_eq!((counts.outbox, counts.dead), (4, 0), "a dead letter that is gone is none any more");
+        assert_eq!(
+            (counts.outbox, counts.outbox_held, counts.dead),
+            (5, 1, 0),
+            "a dead letter that is gone is none any more"
+        );
     })
     .await;
 }

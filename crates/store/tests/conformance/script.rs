@@ -8,10 +8,10 @@ use bytes::Bytes;
 use moorline_core::{
     AccountId, BootId, Chat, ChatId, ChatKind, ConversationId, DedupeKey, DropReason, Epoch, EventId,
     Fingerprint, Generation, HoldReason, IdempotencyKey, Identity, InboxId, JobId, MessageId, Outbound,
-    OutboxId, Route, Timestamp, TurnId, UserId,
+    OutboxId, Route, Secret, Timestamp, TurnId, UserId,
 };
 use moorline_store::{
-    Claim, GapKind, JobKind, Lease, MissedPolicy, NewGap, NewJob, NewMessage, NewReply, NewRun, Op, Outcome,
+    Claim, JobKind, Lease, MissedPolicy, NewJob, NewMessage, NewReply, NewReplyToken, NewRun, Op, Outcome,
     Role, RunContent, SendResult, Trigger, Tx, Verdict,
 };
 
@@ -51,8 +51,7 @@ pub(crate) enum Act {
     ClaimSend { back: u8, claim: By },
     SettleSend { back: u8, claim: By, result: SendResult },
     InterruptSends { generation: u8 },
-    Heard { ago: u8, orderly: bool },
-    RecordGap { from: u8, to: u8, kind: u8 },
+    ExpireHeld { back: u8, age: u8 },
     RetrySend { back: u8 },
     DiscardSend { back: u8 },
     ReopenTurns { conversation: u8 },
@@ -233,14 +232,11 @@ impl Made {
             Act::InterruptSends { generation } => {
                 Op::InterruptSends { generation: Generation::new((*generation).into()) }
             }
-            Act::Heard { ago, orderly } => Op::Heard { at: self.ago(*ago), orderly: *orderly },
-            // Times near each other, so that they meet.
-            Act::RecordGap { from, to, kind } => {
-                let moment = |second: &u8| Timestamp::from_millis(1_000 * i64::from(*second));
-                let kind = GapKind::ALL[usize::from(*kind) % GapKind::ALL.len()];
-                let why = format!("step {}", self.step);
-                Op::RecordGap { gap: NewGap { from: moment(from), to: moment(to), kind, why } }
-            }
+            Act::ExpireHeld { back, age } => Op::ExpireHeld {
+                outbox: outbox(back),
+                before: self.ago(*age),
+                error: "nobody wrote".to_owned(),
+            },
             Act::RetrySend { back } => Op::RetrySend { outbox: outbox(back) },
             Act::DiscardSend { back } => Op::DiscardSend { outbox: outbox(back) },
             Act::ReopenTurns { conversation } => {
@@ -300,6 +296,10 @@ pub(crate) fn conversation(number: u8) -> ConversationId {
     ConversationId::new(format!("oc_{number}"))
 }
 
+pub(crate) fn chat(number: u8) -> ChatId {
+    ChatId::new(format!("chat {number}"))
+}
+
 pub(crate) fn fingerprint(number: u8) -> Fingerprint {
     Fingerprint::new(format!("f{number}"))
 }
@@ -310,19 +310,24 @@ pub(crate) fn boot(number: u8) -> BootId {
 
 pub(crate) fn message(keys: &[u8], conversation: u8, verdict: Verdict) -> NewMessage {
     let name = format!("{keys:?}");
+    let first = keys.first().copied().unwrap_or(0);
     NewMessage {
         event_id: EventId::new(format!("event {name}")),
         dedupe: keys.iter().map(|key| DedupeKey::new(format!("key {key}"))).collect(),
         conversation: self::conversation(conversation),
         chat: Chat {
-            id: ChatId::new(format!("chat {conversation}")),
+            id: chat(conversation),
             kind: if conversation == 0 { ChatKind::Direct } else { ChatKind::Group },
         },
         message_id: keys.first().map(|key| MessageId::new(format!("om_{key}"))),
         route: route(conversation),
         text: format!("“{name}” it's\0me"),
         context: "{\"sender\":1}".to_owned(),
-        written_at: Some(Timestamp::from_millis(-5)),
+        written_at: (first % 4 != 3).then(|| Timestamp::from_millis(i64::from(first % 3) - 5)),
+        reply_token: (first % 2 == 0).then(|| NewReplyToken {
+            secret: Secret::new(format!("token {name}")),
+            credentials: fingerprint(u8::from(first % 10 == 0)),
+        }),
         raw: Bytes::from_static(b"\xff\0\x01"),
         verdict,
     }
@@ -338,7 +343,7 @@ pub(crate) fn reply(conversation: u8, key: u8) -> NewReply {
 
 fn route(conversation: u8) -> Route {
     Route {
-        chat: ChatId::new(format!("chat {conversation}")),
+        chat: chat(conversation),
         reply_to: (conversation == 1).then(|| MessageId::new("om_1")),
         in_thread: conversation == 1,
     }
@@ -366,12 +371,14 @@ pub(crate) fn job(account: u8, key: Option<u8>) -> NewJob {
 pub(crate) const DROP: Verdict = Verdict::Drop(DropReason::NotMentioned);
 pub(crate) const HOLD: Verdict = Verdict::Hold(HoldReason::Identity);
 
-pub(crate) fn results() -> [SendResult; 4] {
+pub(crate) fn results() -> [SendResult; 6] {
     let error = || "no route".to_owned();
     [
         SendResult::Sent { message_id: MessageId::new("om_sent") },
         SendResult::Retry { wait: Duration::from_secs(7), error: error() },
         SendResult::Unknown { wait: Duration::from_secs(3), error: error() },
         SendResult::Dead { error: error() },
+        SendResult::Held { heard: InboxId::new(i64::MAX), error: error() },
+        SendResult::Held { heard: InboxId::new(2), error: error() },
     ]
 }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use moorline_core::{AccountId, InboxId, JobId, OutboxId, RunId, TurnId};
+use moorline_core::{AccountId, InboxId, JobId, OutboxId, RunId, Timestamp, TurnId};
 use moorline_store::{
-    Counts, Entry, Gap, InboxEntry, InboxFilter, InboxKind, InboxRow, JobRow, Life, Listed, OutboxFilter,
-    OutboxRow, OutboxState, Page, RunRow, Scope, SessionFilter, SessionRow, SessionState, Store,
+    Counts, Entry, InboxEntry, InboxFilter, InboxKind, InboxRow, JobRow, Listed, OutboxFilter, OutboxRow,
+    OutboxState, Page, ReplyWindow, RunRow, Scope, SessionFilter, SessionRow, SessionState, Store,
     StoredIdentity, Trace, Traced, TurnRow, Waiting, Work,
 };
 
 use crate::script::{self, ACCOUNTS, CONVERSATIONS};
+
+/// After everything.
+const LATE: Timestamp = Timestamp::from_millis(i64::MAX);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Visible {
@@ -44,6 +47,9 @@ struct OfAccount {
     first_held: Vec<InboxRow>,
     heads: Vec<OutboxRow>,
     first_head: Vec<OutboxRow>,
+    held_sends: Vec<OutboxRow>,
+    first_held_send: Vec<OutboxRow>,
+    windows: Vec<ReplyWindow>,
     identity: Option<StoredIdentity>,
     cursor: Option<String>,
     conversations: Vec<(Option<Work>, Vec<Entry>, Vec<Entry>)>,
@@ -61,6 +67,11 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
                 store.transcript(&account, &conversation, 2).await.unwrap(),
             ));
         }
+        let mut windows = Vec::new();
+        for (chat, credentials) in [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)] {
+            let (chat, credentials) = (script::chat(chat), script::fingerprint(credentials));
+            windows.push(store.reply_window(&account, &chat, &credentials).await.unwrap());
+        }
         accounts.push(OfAccount {
             with_work: work(store, Some(&account), 0, 1_000).await,
             interrupted: store.interrupted_turns(&account).await.unwrap(),
@@ -68,6 +79,9 @@ pub(crate) async fn visible(store: &dyn Store, rows: i64, with_lists: bool) -> V
             first_held: store.held(&account, 1).await.unwrap(),
             heads: store.outbox_heads(&account, 1_000).await.unwrap(),
             first_head: store.outbox_heads(&account, 1).await.unwrap(),
+            held_sends: store.held_sends(&account, LATE, 1_000).await.unwrap(),
+            first_held_send: store.held_sends(&account, LATE, 1).await.unwrap(),
+            windows,
             identity: store.identity(&account, &script::fingerprint(0)).await.unwrap(),
             cursor: store.cursor(&account, "poll").await.unwrap(),
             conversations,
@@ -129,13 +143,15 @@ async fn lists(store: &dyn Store) -> Lists {
     for name in ["om_1", "om_2", "om_sent", "event [1]", "nobody's"] {
         lists.traces.push(listing.trace(&Traced::Name(name.to_owned())).await.unwrap());
     }
-    use OutboxState::{Dead, Discarded, Ready, Sending, Sent, Unknown};
+    use OutboxState::{Dead, Discarded, Held, Ready, Sending, Sent, Unknown};
     for scope in scopes {
         for state in [None].into_iter().chain(InboxKind::ALL.iter().copied().map(Some)) {
             let filter = InboxFilter { scope: scope.clone(), state };
             pages(&mut lists.inbox, async |page| listing.inbox(&filter, page).await.unwrap()).await;
         }
-        for state in [None].into_iter().chain([Ready, Sending, Sent, Unknown, Dead, Discarded].map(Some)) {
+        for state in
+            [None].into_iter().chain([Ready, Sending, Sent, Unknown, Held, Dead, Discarded].map(Some))
+        {
             let filter = OutboxFilter { scope: scope.clone(), state };
             pages(&mut lists.outbox, async |page| listing.outbox(&filter, page).await.unwrap()).await;
         }

@@ -111,6 +111,9 @@ fn sentence(kind: &str, event: &Value) -> String {
         "turn_started" => format!("turn {} begins{}", event["turn"], within(event)),
         "turn_finished" => format!("turn {} ended: {}{}", event["turn"], said("outcome"), within(event)),
         "send_failed" => format!("message {} not sent: {}{next}", event["outbox"], reason(&event["error"])),
+        "send_held" => {
+            format!("message {} is held until its user writes: {}", event["outbox"], reason(&event["error"]))
+        }
         "message_sent" => {
             format!("message {} sent ({}){}", event["outbox"], attempts(&event["attempts"]), within(event))
         }

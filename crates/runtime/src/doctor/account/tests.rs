@@ -116,6 +116,7 @@ fn every_trouble_is_a_finding_with_what_to_do_f101() {
                 Some(PlatformTime { there, here: now().with_sleep, within: Duration::from_secs(1) });
         }),
         (Kind::DeadLetters, "refused", |view, _, _| view.counts.dead = 2),
+        (Kind::RepliesHeld, "after a user wrote", |view, _, _| view.counts.outbox_held = 2),
     ];
     for (kind, why, change) in rows {
         let (mut view, mut access, mut dropped) = (healthy(), open(), Vec::new());

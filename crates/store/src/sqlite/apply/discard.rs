@@ -23,7 +23,9 @@ impl Scope<'_> {
         let gaps = self.discard(sql::DISCARD_GAPS, left)?;
         self.count(Kind::Gaps, -gaps);
         left -= gaps;
-        for rest in [sql::DISCARD_SESSIONS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES] {
+        for rest in
+            [sql::DISCARD_SESSIONS, sql::DISCARD_CURSORS, sql::DISCARD_IDENTITIES, sql::DISCARD_REPLY_TOKENS]
+        {
             left -= self.discard(rest, left)?;
         }
         if left == 0 {
@@ -52,6 +54,10 @@ impl Scope<'_> {
                 "sent" => {}
                 "dead" => self.count(Kind::Dead, -count),
                 "discarded" => self.count(Kind::Discarded, -count),
+                "held" => {
+                    self.count(Kind::Outbox, -count);
+                    self.count(Kind::OutboxHeld, -count);
+                }
                 _ => self.count(Kind::Outbox, -count),
             }
         }

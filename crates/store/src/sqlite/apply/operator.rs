@@ -14,6 +14,7 @@ impl Scope<'_> {
                 self.count(Kind::Dead, -1);
                 self.count(Kind::Outbox, 1);
             }
+            "held" => self.count(Kind::OutboxHeld, -1),
             "ready" | "unknown" => {}
             _ => return Err(Stop::Not(Outcome::Conflict)),
         }
@@ -26,6 +27,10 @@ impl Scope<'_> {
         match state.as_str() {
             "dead" => self.count(Kind::Dead, -1),
             "ready" | "unknown" => self.count(Kind::Outbox, -1),
+            "held" => {
+                self.count(Kind::Outbox, -1);
+                self.count(Kind::OutboxHeld, -1);
+            }
             "discarded" => return Ok(Outcome::Duplicate(outbox.get())),
             _ => return Err(Stop::Not(Outcome::Conflict)),
         }

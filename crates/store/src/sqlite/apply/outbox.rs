@@ -80,6 +80,7 @@ impl Scope<'_> {
                 let row = params![id, "unknown", (self.at + *wait).as_millis(), error];
                 self.conn.run(sql::OUTBOX_WAIT, row)?;
             }
+            SendResult::Held { heard, error } => self.hold(outbox, *heard, error)?,
             SendResult::Dead { error } => {
                 self.conn.run(sql::OUTBOX_DEAD, params![id, error, self.at.as_millis()])?;
                 self.count(Kind::Outbox, -1);

@@ -38,6 +38,8 @@ pub(super) fn prune(
     let runs = conn.run(sql::PRUNE_RUNS, [before, budget.left, i64::from(KEPT_RUNS) - 1])?;
     budget.spend(rows(runs));
     budget.gaps(before)?;
+    let tokens = conn.run(sql::PRUNE_REPLY_TOKENS, [before, budget.left])?;
+    budget.spend(rows(tokens));
     let pruned = i64::from(limit) - budget.left;
     give_back(conn)?;
     Ok(Outcome::Applied(pruned))

@@ -1,6 +1,6 @@
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::statements::{CRON, FREQUENT, GAP, OPERATOR};
+use super::super::statements::{CRON, FREQUENT, OPERATOR, REPLIES};
 use super::*;
 
 #[test]
@@ -186,7 +186,7 @@ fn damage_is_found_after_an_unclean_stop() {
 #[test]
 fn no_frequent_statement_reads_a_whole_table() {
     let conn = open_in_memory().unwrap();
-    for statement in FREQUENT.iter().chain(OPERATOR).chain(CRON).chain(GAP) {
+    for statement in FREQUENT.iter().chain(OPERATOR).chain(CRON).chain(REPLIES) {
         let mut explain = conn.prepare(&format!("EXPLAIN QUERY PLAN {statement}")).unwrap();
         let values = vec![rusqlite::types::Null; explain.parameter_count()];
         let plan: Vec<String> = explain

@@ -9,7 +9,7 @@ pub(in crate::sqlite) const JUDGED_INSERT: &str =
 pub(in crate::sqlite) const OUTBOX_STATE: &str = "SELECT state FROM outbox WHERE id = ?1 AND account = ?2";
 pub(in crate::sqlite) const OUTBOX_RETRY: &str = "
     UPDATE outbox
-    SET state = iif(state = 'dead', iif(doubted, 'unknown', 'ready'), state), not_before = ?2, retried_at = ?2,
+    SET state = iif(state IN ('dead', 'held'), iif(doubted, 'unknown', 'ready'), state), not_before = ?2, retried_at = ?2,
         settled_at = NULL
     WHERE id = ?1";
 pub(in crate::sqlite) const OUTBOX_DISCARD: &str =
