@@ -16,7 +16,7 @@ test: ## every test; builds what it needs
 	cargo build $(CI) --bins --quiet
 	cargo test $(CI) --lib --bins --tests
 
-interop: ## the official Feishu SDKs against our simulator; needs Node and Python
+interop: ## official SDKs and packages against our simulators; needs Node and Python
 	tests/interop/install
 	cargo build $(CI) --bins --quiet
 	cargo test --profile ci -p moorline-tests --test interop --quiet

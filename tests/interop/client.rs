@@ -201,9 +201,7 @@ impl Client {
         if let Some(Running::Moorline(process, _)) = &self.running {
             return process.log_tail();
         }
-        let text = fs::read_to_string(self.kind.log()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines.get(lines.len().saturating_sub(LOG_TAIL)..).unwrap_or_default().join("\n")
+        log_tail(&self.kind.log())
     }
 }
 
@@ -217,8 +215,15 @@ impl Drop for Sdk {
     }
 }
 
+/// The end of a log.
+pub(crate) fn log_tail(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(LOG_TAIL)..).unwrap_or_default().join("\n")
+}
+
 /// Where `tests/interop/install` puts everything.
-fn installed() -> PathBuf {
+pub(crate) fn installed() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop")
 }
 

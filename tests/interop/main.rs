@@ -1,5 +1,5 @@
 //! `make interop`: Feishu's official SDKs and our own binary as clients of the simulator, one after the other, through
-//! the same steps. What an SDK does with the simulator is evidence about the simulator: where they disagree, the
+//! the same steps; then Tencent's package for WeChat as a client of the other simulator, through steps of its own. What an SDK does with the simulator is evidence about the simulator: where they disagree, the
 //! simulator is wrong. docs/interop.md says what each step shows.
 
 use std::process::ExitCode;
@@ -15,6 +15,7 @@ mod book;
 mod client;
 mod flow;
 mod report;
+mod weixin;
 
 use client::{Client, Kind};
 use flow::Flow;
@@ -35,6 +36,7 @@ fn run() -> anyhow::Result<Report> {
     let began = Instant::now();
     // All of them are looked for before anything starts: what is missing fails at once, and by its name.
     let versions = Kind::ALL.map(Kind::version).into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+    let weixin = weixin::version()?;
     let simulator = Simulator::new(2026);
     simulator.set_redelivery(Redelivery {
         ladder: LADDER.to_vec(),
@@ -56,5 +58,6 @@ fn run() -> anyhow::Result<Report> {
         report.add(flow.run());
     }
     report.compare(&simulator.ledger(), began.elapsed());
+    report.add_weixin(weixin, weixin::run()?);
     Ok(report)
 }

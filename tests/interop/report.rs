@@ -8,6 +8,7 @@ use moorline_simulator::feishu::{AppId, Ledger};
 
 use crate::client::Kind;
 use crate::flow::{Outcome, STEPS};
+use crate::weixin;
 
 /// Everything the run found out.
 #[derive(Default)]
@@ -16,6 +17,7 @@ pub(crate) struct Report {
     outcomes: Vec<Outcome>,
     differences: Vec<String>,
     summary: String,
+    weixin: Option<(String, weixin::Outcome)>,
 }
 
 impl Report {
@@ -54,17 +56,23 @@ impl Report {
         );
     }
 
+    /// What became of the package for WeChat.
+    pub(crate) fn add_weixin(&mut self, version: String, outcome: weixin::Outcome) {
+        self.differences.extend(outcome.differences.iter().map(|found| format!("weixin: {found}")));
+        let _ = write!(self.summary, "; weixin: {}", outcome.summary);
+        self.weixin = Some((version, outcome));
+    }
+
     /// Prints it, and says whether everything is as expected.
     pub(crate) fn print(&mut self) -> bool {
         let text = self.render();
         let ok = self.failures() == 0 && self.differences.is_empty();
-        let (verdict, taken) =
-            (if ok { "ok" } else { "FAILED" }, self.outcomes.iter().map(|o| o.steps.len()));
+        let verdict = if ok { "ok" } else { "FAILED" };
         let last = format!(
             "interop: {verdict}: {} clients, {} of {} steps ok, {} differences between ledgers and expectation; {}",
-            self.outcomes.len(),
-            taken.sum::<usize>() - self.failures(),
-            STEPS.len() * Kind::ALL.len(),
+            self.outcomes.len() + usize::from(self.weixin.is_some()),
+            self.results().filter(|result| result.is_ok()).count(),
+            STEPS.len() * Kind::ALL.len() + weixin::STEPS.len(),
             self.differences.len(),
             if self.summary.is_empty() { "nothing was run" } else { &self.summary }
         );
@@ -74,7 +82,13 @@ impl Report {
     }
 
     fn failures(&self) -> usize {
-        self.outcomes.iter().flat_map(|outcome| &outcome.steps).filter(|(_, result)| result.is_err()).count()
+        self.results().filter(|result| result.is_err()).count()
+    }
+
+    /// How each step went that was taken.
+    fn results(&self) -> impl Iterator<Item = &Result<(), String>> {
+        let weixin = self.weixin.iter().flat_map(|(_, outcome)| &outcome.steps);
+        self.outcomes.iter().flat_map(|outcome| &outcome.steps).chain(weixin).map(|(_, result)| result)
     }
 
     fn render(&self) -> String {
@@ -86,12 +100,7 @@ impl Report {
         for (n, (name, _)) in STEPS.iter().enumerate().filter(|_| !self.outcomes.is_empty()) {
             let _ = write!(text, "{name:<24}");
             for outcome in &self.outcomes {
-                let cell = match outcome.steps.get(n) {
-                    Some((took, Ok(()))) => format!("ok {:>8.1} ms", took.as_secs_f64() * 1e3),
-                    Some((took, Err(_))) => format!("FAILED {:>4.1} s", took.as_secs_f64()),
-                    None => "not reached".to_owned(),
-                };
-                let _ = write!(text, "{cell:<20}");
+                let _ = write!(text, "{:<20}", cell(outcome.steps.get(n)));
             }
             text.push('\n');
         }
@@ -103,9 +112,30 @@ impl Report {
                 }
             }
         }
+        if let Some((version, outcome)) = &self.weixin {
+            let _ = writeln!(text, "{:<24}{version}", "step");
+            for (n, (name, _)) in weixin::STEPS.iter().enumerate() {
+                let _ = writeln!(text, "{name:<24}{}", cell(outcome.steps.get(n)));
+            }
+            text.push('\n');
+            for ((_, result), (name, _)) in outcome.steps.iter().zip(weixin::STEPS) {
+                if let Err(error) = result {
+                    let _ = writeln!(text, "weixin failed at \"{name}\": {error}\n");
+                }
+            }
+        }
         for difference in &self.differences {
             let _ = writeln!(text, "{difference}");
         }
         text
+    }
+}
+
+/// One step of one client.
+fn cell(step: Option<&(Duration, Result<(), String>)>) -> String {
+    match step {
+        Some((took, Ok(()))) => format!("ok {:>8.1} ms", took.as_secs_f64() * 1e3),
+        Some((took, Err(_))) => format!("FAILED {:>4.1} s", took.as_secs_f64()),
+        None => "not reached".to_owned(),
     }
 }

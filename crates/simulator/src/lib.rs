@@ -1,8 +1,9 @@
 //! Fake platforms: pure state machines with faults and two ledgers, in memory and over real sockets.
 //!
-//! A [`Simulator`] is a handle to one fake Feishu platform ([`feishu::Platform`]) with any number of apps on it.
-//! The same handle feeds two mounts: [`memory::network`] gives a channel its network without any socket, under
-//! tokio's (possibly paused) time, and [`server::Server`] listens on loopback.
+//! A [`Simulator`] is a handle to one fake Feishu platform ([`feishu::Platform`]) with any number of apps on it, a
+//! [`weixin::Simulator`] one to a fake WeChat platform with any number of bots. Either feeds two mounts:
+//! [`memory::network`] gives a channel its network without any socket, under tokio's (possibly paused) time, and
+//! [`server::Server`] listens on loopback; a [`Router`] joins several in memory.
 //!
 //! ```
 //! use moorline_simulator::Simulator;

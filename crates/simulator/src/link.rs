@@ -141,6 +141,12 @@ impl Request {
         self.headers.iter().find(|(k, _)| k == name).map(|(_, value)| value.as_str())
     }
 
+    /// Scheme, host and port under which this call was made, such as `http://127.0.0.1:9000`.
+    pub fn origin(&self) -> String {
+        let (scheme, address) = self.ws_origin.split_once("://").unwrap_or(("ws", ""));
+        format!("{}://{address}", if scheme == "wss" { "https" } else { "http" })
+    }
+
     /// Takes over all headers whose value is text.
     pub(crate) fn with_headers(mut self, headers: &http::HeaderMap) -> Self {
         let text = headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));

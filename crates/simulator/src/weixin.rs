@@ -3,18 +3,24 @@
 mod auth;
 mod bot;
 mod calls;
+mod cipher;
+mod control;
 mod cursor;
 mod expiry;
 mod fault;
 mod item;
 mod ledger;
+mod login;
+mod media;
 mod platform;
 mod polling;
 mod presence;
 mod push;
+mod retention;
 mod rules;
 mod sending;
 mod simulator;
+mod typing;
 
 pub use crate::faults::Times;
 pub use crate::hub::Reach;
@@ -26,6 +32,7 @@ pub use item::{Ids, Item, KeyForm, Media, NewMessage, Quote};
 pub use ledger::{
     Breach, CallOutcome, CallRecord, Forgotten, Ledger, MessageRecord, TypingRecord, Violation, Visible,
 };
+pub use login::{LoginCode, LoginError, LoginStep};
 pub use platform::{Person, Platform};
 pub use push::Pushed;
 pub use rules::{Cursor, Rules, SendAnswer, Tokenless};

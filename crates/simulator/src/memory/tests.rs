@@ -195,3 +195,31 @@ async fn a_send_can_take_effect_without_an_answer() {
     }
     assert_eq!(simulator.ledger().visible().len(), 1);
 }
+
+/// One runtime, two platforms: each is found under its own hosts, and one that is away is away alone.
+#[tokio::test(start_paused = true)]
+async fn a_router_has_several_platforms_by_host() {
+    let feishu = Simulator::new(3);
+    let weixin = crate::weixin::Simulator::new(3);
+    let network = Router::new()
+        .route("open.feishu.cn", &feishu)
+        .route("ilinkai.weixin.qq.com", &weixin)
+        .route("novac2c.cdn.weixin.qq.com", &weixin)
+        .network();
+    let client = Client { network: network.clone(), app: feishu.add_app(NewApp::named("Bot")) };
+    let mut socket = client.connect().await.unwrap();
+    let status = async |address: &str| {
+        let outcome = network.http.call(HttpRequest::new(Method::GET, Url::parse(address).unwrap())).await;
+        outcome.map(|response| response.status.as_u16()).map_err(|error| error.kind)
+    };
+    assert_eq!(
+        status("https://novac2c.cdn.weixin.qq.com/c2c/download?encrypted_query_param=x").await,
+        Ok(404)
+    );
+    weixin.set_reach(Reach::Refused);
+    assert_eq!(status("https://ilinkai.weixin.qq.com/").await, Err(NetworkErrorKind::Connect));
+    assert_eq!(status("https://elsewhere.test/").await, Err(NetworkErrorKind::Connect));
+    feishu.push(&client.app.app_id, Push::direct("oc_1", "ou_alice", "hi")).unwrap();
+    assert!(frame(&mut socket).await.header("message_id").is_some());
+    assert_eq!(weixin.ledger().calls().count(), 1);
+}

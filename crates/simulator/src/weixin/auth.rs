@@ -23,8 +23,10 @@ const AGENT_LIMIT: usize = 256;
 impl Platform {
     /// The bot whose token a call has, dead ones included.
     pub(crate) fn caller(&self, endpoint: Endpoint, request: &Request) -> Option<BotId> {
-        if matches!(endpoint, Endpoint::GetQrcode | Endpoint::QrcodeStatus) {
-            return None;
+        match endpoint {
+            Endpoint::GetQrcode | Endpoint::QrcodeStatus => return None,
+            Endpoint::Upload | Endpoint::Download => return self.media_owner(request),
+            _ => {}
         }
         let token = request.header("authorization")?.strip_prefix("Bearer ")?;
         self.tokens.get(token).cloned()

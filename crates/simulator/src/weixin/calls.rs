@@ -100,11 +100,10 @@ impl Platform {
             spoilt => self.set_spoilt(link, spoilt),
         }
         match endpoint {
-            Endpoint::GetQrcode
-            | Endpoint::QrcodeStatus
-            | Endpoint::Upload
-            | Endpoint::Download
-            | Endpoint::Other => self.not_found(link),
+            Endpoint::GetQrcode => self.get_qrcode(link, request, now),
+            Endpoint::QrcodeStatus => self.qrcode_status(link, request, now),
+            Endpoint::Upload => self.upload(link, request, now),
+            Endpoint::Download => self.download(link, request, now),
             _ => match self.admit(link, endpoint, request, now) {
                 Ok((bot, body)) => self.call_of_bot(link, endpoint, &bot, &body, now),
                 Err(refusal) => self.answer(link, refusal, now),
@@ -113,11 +112,21 @@ impl Platform {
     }
 
     fn call_of_bot(&mut self, link: LinkId, endpoint: Endpoint, bot: &BotId, body: &Value, now: Now) {
+        let independent =
+            [Endpoint::NotifyStart, Endpoint::NotifyStop, Endpoint::GetUpdates, Endpoint::SendMessage];
+        if !independent.contains(&endpoint)
+            && let Some(stale) = self.refused_session(bot)
+        {
+            return self.answer(link, stale, now);
+        }
         match endpoint {
             Endpoint::NotifyStart => self.notifystart(link, bot, now),
             Endpoint::NotifyStop => self.notifystop(link, bot, now),
             Endpoint::GetUpdates => self.poll(link, bot, body, now),
             Endpoint::SendMessage => self.send(link, bot, body, now),
+            Endpoint::GetConfig => self.getconfig(link, bot, body, now),
+            Endpoint::SendTyping => self.sendtyping(link, bot, body, now),
+            Endpoint::GetUploadUrl => self.getuploadurl(link, bot, body, now),
             _ => self.not_found(link),
         }
     }
@@ -135,6 +144,7 @@ impl Platform {
             outcome: CallOutcome::Open,
         };
         self.ledger.calls.push_back(record);
+        self.trim();
         let number = self.last_call;
         self.last_call += 1;
         self.open.insert(link, OpenCall { bot, endpoint, number, spoilt: None, handed: Vec::new() });
@@ -168,8 +178,9 @@ impl Platform {
     pub(crate) fn gone(&mut self, link: LinkId, now: Now) {
         self.ended(link, CallOutcome::Gone, now.wall);
         if let Some(call) = self.open.remove(&link) {
-            if let Some(bot) = &call.bot {
-                self.forget_poll(bot, link);
+            match &call.bot {
+                Some(bot) => self.forget_poll(bot, link),
+                None => self.forget_status(link),
             }
             self.lost(&call.handed);
         }
@@ -318,10 +329,11 @@ pub(crate) fn text_answer(status: u16, body: String) -> Response {
     Response { status, headers: vec![("content-type", "text/plain".to_owned())], body: body.into() }
 }
 
-/// What a proxy answers.
+/// What a proxy answers; the CDN has its reason in a header (§7.1).
 fn page(status: u16) -> Response {
     let body = format!("<html><head><title>{status}</title></head><body>{status}</body></html>");
-    Response { status, headers: vec![("content-type", "text/html".to_owned())], body: body.into() }
+    let headers = vec![("content-type", "text/html".to_owned()), ("x-error-message", "refused".to_owned())];
+    Response { status, headers, body: body.into() }
 }
 
 /// What stands in for the proper answer of a call that had no effect.

@@ -181,8 +181,8 @@ pub enum Breach {
     Authorization,
     /// No bot has, or ever had, this token.
     UnknownToken,
-    /// A GET carries a token.
-    TokenOnGet,
+    /// A call of a login carries a token.
+    UnwantedToken,
     /// `X-WECHAT-UIN` is missing, or not the base64 of a decimal number of 32 bits.
     Uin,
     /// `X-WECHAT-UIN` is the one of the call before.

@@ -14,6 +14,8 @@ use super::calls::OpenCall;
 use super::expiry::{Expiry, Session};
 use super::fault::Fault;
 use super::ledger::Ledger;
+use super::login::Login;
+use super::media::{Stored, Upload};
 use super::rules::Rules;
 use crate::faults::{Faults, Times};
 use crate::hub::Machine;
@@ -46,6 +48,12 @@ pub struct Platform {
     pub(crate) open: BTreeMap<LinkId, OpenCall>,
     /// Faults of the calls that no bot makes.
     pub(crate) faults: Faults<Fault>,
+    /// Login codes, oldest first.
+    pub(crate) logins: Vec<Login>,
+    /// Announced uploads by their parameter.
+    pub(crate) uploads: BTreeMap<String, Upload>,
+    /// Files on the CDN by their parameter.
+    pub(crate) files: BTreeMap<String, Stored>,
     pub(crate) ledger: Ledger,
     pub(crate) retain: usize,
     pub(crate) next_message_id: u64,
@@ -75,6 +83,10 @@ pub(crate) type TimerKey = (Monotonic, u64);
 pub(crate) enum Timer {
     /// A poll was held long enough.
     EndPoll { bot: BotId, link: LinkId },
+    /// A status poll was held long enough.
+    EndStatus { link: LinkId },
+    /// A login code is too old.
+    ExpireCode { qrcode: String },
     /// A late answer.
     Effect { link: LinkId, effect: Effect },
 }
@@ -90,6 +102,9 @@ impl Platform {
             context_tokens: BTreeMap::new(),
             open: BTreeMap::new(),
             faults: Faults::default(),
+            logins: Vec::new(),
+            uploads: BTreeMap::new(),
+            files: BTreeMap::new(),
             ledger: Ledger::default(),
             retain: 1_000_000,
             next_message_id: FIRST_MESSAGE_ID,
@@ -165,6 +180,8 @@ impl Machine for Platform {
             let then = Now { monotonic: due, wall: now.wall.minus(now.monotonic - due) };
             match timer {
                 Timer::EndPoll { bot, link } => self.end_poll(&bot, link, then),
+                Timer::EndStatus { link } => self.end_status(link, then),
+                Timer::ExpireCode { qrcode } => self.expire_login(&qrcode, then),
                 Timer::Effect { link, effect } => self.act(link, effect),
             }
         }

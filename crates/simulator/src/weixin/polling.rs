@@ -69,7 +69,7 @@ impl Platform {
             self.breach(link, Breach::ForeignCursor, now);
         }
         let after = place.unwrap_or_default();
-        self.confirm(bot, after, now);
+        self.read_up_to(bot, after, now);
         if !self.answer_poll(link, bot, after, now) {
             let timer = Timer::EndPoll { bot: bot.clone(), link };
             let timer = self.set_timer(now.monotonic + self.rules.hold, timer);
@@ -97,7 +97,7 @@ impl Platform {
     }
 
     /// A poll with this cursor says that its client has read everything up to it.
-    fn confirm(&mut self, bot: &BotId, after: u64, now: Now) {
+    fn read_up_to(&mut self, bot: &BotId, after: u64, now: Now) {
         let Some(state) = self.bots.get_mut(bot) else { return };
         for queued in state.queue.iter().take_while(|queued| queued.seq <= after) {
             if let Some(record) = self.ledger.record_mut(queued.number)

@@ -33,12 +33,13 @@ impl Platform {
         let context_token =
             if new.without_token { String::new() } else { self.open_window(bot, new, message_id, now) };
         let wire_items: Vec<Value> =
-            new.items.iter().map(|item| self.wire_item(item, new.ids, message_id)).collect();
+            new.items.iter().map(|item| self.wire_item(bot, item, new.ids, message_id)).collect();
         let state = self.bot_mut(bot)?;
         state.last_seq += 1;
         state.counters.messages += 1;
         let seq = state.last_seq;
         let wire = self.wire(bot, new, wire_items, message_id, seq, &context_token, now.wall);
+        self.trim();
         let number = self.last_message;
         self.last_message += 1;
         self.ledger.messages.push_back(MessageRecord {
@@ -115,7 +116,7 @@ impl Platform {
         if self.rules.ids_as_text { id.to_string().into() } else { id.into() }
     }
 
-    fn wire_item(&mut self, item: &Item, ids: Ids, message_id: u64) -> Value {
+    fn wire_item(&mut self, bot: &BotId, item: &Item, ids: Ids, message_id: u64) -> Value {
         let mut wire = match item {
             Item::Text(text) => json!({ "type": 1, "text_item": { "text": text } }),
             Item::Other(kind, fields) => {
@@ -124,7 +125,7 @@ impl Platform {
                 wire
             }
             Item::Quoting(quote, item) => {
-                let mut wire = self.wire_item(item, Ids::Message, message_id);
+                let mut wire = self.wire_item(bot, item, Ids::Message, message_id);
                 wire["ref_msg"] = match quote {
                     Quote::Full { title, text } => json!({
                         "title": title,
@@ -134,7 +135,32 @@ impl Platform {
                 };
                 wire
             }
-            _ => json!({ "type": 2, "image_item": {} }),
+            Item::Image(media) => {
+                let (wire, size, key) = self.user_media(bot, media);
+                let mut image = json!({ "media": wire, "mid_size": size });
+                if let Some(key) = key {
+                    image["aeskey"] = key.into();
+                }
+                json!({ "type": 2, "image_item": image })
+            }
+            Item::Voice { transcript, media } => {
+                let (wire, _, _) = self.user_media(bot, media);
+                let mut voice =
+                    json!({ "media": wire, "encode_type": 6, "sample_rate": 24_000, "playtime": 1_200 });
+                if let Some(transcript) = transcript {
+                    voice["text"] = transcript.as_str().into();
+                }
+                json!({ "type": 3, "voice_item": voice })
+            }
+            Item::File { name, media } => {
+                let (wire, _, _) = self.user_media(bot, media);
+                let len = media.bytes.len().to_string();
+                json!({ "type": 4, "file_item": { "media": wire, "file_name": name, "len": len } })
+            }
+            Item::Video(media) => {
+                let (wire, size, _) = self.user_media(bot, media);
+                json!({ "type": 5, "video_item": { "media": wire, "video_size": size, "play_length": 3 } })
+            }
         };
         if ids == Ids::Items {
             wire["msg_id"] = self.wire_id(message_id);
@@ -144,7 +170,7 @@ impl Platform {
 }
 
 /// Merges objects, whatever their depth; `null` takes a field away (RFC 7396).
-fn merge(target: &mut Value, patch: &Value) {
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
     let (Some(fields), Some(patch)) = (target.as_object_mut(), patch.as_object()) else { return };
     for (key, value) in patch {
         match value {

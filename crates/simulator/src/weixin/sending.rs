@@ -64,6 +64,9 @@ impl Platform {
                     }
                 }
                 let media = self.sent_media(outgoing.item);
+                if media.as_ref().is_some_and(|(_, sizes)| !sizes) {
+                    self.breach(link, Breach::Upload, now);
+                }
                 self.ledger.visible.push_back(Visible {
                     bot: bot.clone(),
                     user: outgoing.user,
@@ -72,7 +75,7 @@ impl Platform {
                     item_type: outgoing.item_type,
                     text: outgoing.text.to_owned(),
                     item: outgoing.item.clone(),
-                    media,
+                    media: media.map(|(plain, _)| plain),
                     context_token: outgoing.context_token.to_owned(),
                     answers,
                     stale_token: stale,
@@ -194,10 +197,5 @@ impl Platform {
             SendAnswer::Ret => json!({ "ret": 0 }),
             SendAnswer::Bare => json!({}),
         }
-    }
-
-    /// What was uploaded for a media item.
-    fn sent_media(&self, _item: &Value) -> Option<Vec<u8>> {
-        None
     }
 }

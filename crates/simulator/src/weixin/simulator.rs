@@ -3,23 +3,22 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use http::Method;
 use moorline_core::{Clock, UserId};
 use serde::Serialize;
-use serde_json::Value;
 
 use super::bot::{Bot, BotId, Counters, NewBot, UnknownBot};
 use super::expiry::{Expiry, Session};
 use super::fault::Fault;
 use super::item::NewMessage;
 use super::ledger::Ledger;
+use super::login::{LoginCode, LoginError, LoginStep};
 use super::platform::{Person, Platform};
 use super::push::Pushed;
 use super::rules::{Cursor, Rules};
 use crate::faults::Times;
 use crate::hub::{Hub, Reach, Virtual};
 use crate::link::Now;
-use crate::mount::{Control, Mountable, Refusal};
+use crate::mount::Mountable;
 
 /// A handle to one simulated WeChat platform; clones share it. Every method may be called from any thread.
 #[derive(Clone)]
@@ -36,6 +35,8 @@ pub struct State {
     pub people: Vec<Person>,
     /// The bots, dead ones included.
     pub bots: BTreeMap<BotId, BotView>,
+    /// The login codes, the newest last.
+    pub logins: Vec<LoginCode>,
     /// Both ledgers, calls and violations.
     #[serde(flatten)]
     pub ledger: Ledger,
@@ -137,6 +138,68 @@ impl Simulator {
         self.with(|platform, _| platform.heal(bot))
     }
 
+    /// Every login code that was given out, the newest last.
+    pub fn login_codes(&self) -> Vec<LoginCode> {
+        self.with(|platform, _| platform.login_codes())
+    }
+
+    /// A WeChat user scans the code.
+    ///
+    /// # Errors
+    /// When there is no such code, or it is over.
+    pub fn scan(&self, qrcode: &str, user: &UserId) -> Result<(), LoginError> {
+        self.with(|platform, now| platform.scan(qrcode, user, now))
+    }
+
+    /// The phone shows this number, and the client has to enter it before the user can confirm.
+    ///
+    /// # Errors
+    /// When there is no such code, or it is over.
+    pub fn require_code(&self, qrcode: &str, number: &str) -> Result<(), LoginError> {
+        self.with(|platform, now| platform.require_code(qrcode, number, now))
+    }
+
+    /// The user confirms: gives the new bot, and the user's earlier one is dead from now on. `None` when that one
+    /// belongs to this client already, which is then told so (`binded_redirect`).
+    ///
+    /// # Errors
+    /// When there is no such code, it is over, or nobody has scanned it.
+    pub fn confirm(&self, qrcode: &str) -> Result<Option<Bot>, LoginError> {
+        self.with(|platform, now| platform.confirm(qrcode, true, now))
+    }
+
+    /// The user confirms, and the answer has no `ilink_bot_id`.
+    ///
+    /// # Errors
+    /// As [`Self::confirm`].
+    pub fn confirm_without_bot(&self, qrcode: &str) -> Result<Option<Bot>, LoginError> {
+        self.with(|platform, now| platform.confirm(qrcode, false, now))
+    }
+
+    /// Sends the client to another host, or, with `None`, nowhere.
+    ///
+    /// # Errors
+    /// When there is no such code, or it is over.
+    pub fn redirect(&self, qrcode: &str, host: Option<&str>) -> Result<(), LoginError> {
+        self.with(|platform, now| platform.redirect(qrcode, host, now))
+    }
+
+    /// The code is blocked, as after too many wrong numbers.
+    ///
+    /// # Errors
+    /// When there is no such code, or it is over.
+    pub fn block_code(&self, qrcode: &str) -> Result<(), LoginError> {
+        self.with(|platform, now| platform.end_code(qrcode, LoginStep::Blocked, now))
+    }
+
+    /// The code is too old.
+    ///
+    /// # Errors
+    /// When there is no such code, or it is over.
+    pub fn expire_code(&self, qrcode: &str) -> Result<(), LoginError> {
+        self.with(|platform, now| platform.end_code(qrcode, LoginStep::Expired, now))
+    }
+
     /// Sets what an older cursor brings.
     pub fn set_cursor_behaviour(&self, cursor: Cursor) {
         self.set_rules(|rules| rules.cursor = cursor);
@@ -145,6 +208,17 @@ impl Simulator {
     /// Changes how the platform behaves, from the next call on.
     pub fn set_rules(&self, change: impl FnOnce(&mut Rules)) {
         self.with(|platform, _| change(&mut platform.rules));
+    }
+
+    /// How the platform behaves.
+    pub fn rules(&self) -> Rules {
+        self.with(|platform, _| platform.rules.clone())
+    }
+
+    /// From now on the ledgers keep at least the newest `retain` entries and about twice as many at most; what has
+    /// settled before is dropped and only counted. A million at first.
+    pub fn set_retain(&self, retain: usize) {
+        self.with(|platform, _| platform.set_retain(retain));
     }
 
     /// Makes the whole platform reachable or not, for new connections.
@@ -180,6 +254,11 @@ impl Simulator {
         self.with(|platform, _| platform.bot_of(user))
     }
 
+    /// Whether this user sees the bot typing now.
+    pub fn typing(&self, bot: &BotId, user: &UserId) -> bool {
+        self.with(|platform, now| platform.typing(bot, user, now))
+    }
+
     /// Everything there is to see.
     pub fn state(&self) -> State {
         let reach = self.reach();
@@ -192,6 +271,7 @@ impl Simulator {
                 .values()
                 .map(|state| (state.bot.bot_id.clone(), platform.view(state)))
                 .collect(),
+            logins: platform.login_codes(),
             ledger: platform.ledger.clone(),
         })
     }
@@ -221,15 +301,6 @@ impl Platform {
             counters: Counters { open_polls: self.open_polls(&state.bot.bot_id), ..state.counters.clone() },
             faults: state.faults.list().to_vec(),
             bot: state.bot.clone(),
-        }
-    }
-}
-
-impl Control for Simulator {
-    fn control(&self, method: &Method, path: &[&str], _body: &[u8]) -> Result<Value, Refusal> {
-        match (method, path) {
-            (&Method::GET, ["state"]) => Ok(serde_json::to_value(self.state())?),
-            _ => Err(Refusal::NotFound),
         }
     }
 }

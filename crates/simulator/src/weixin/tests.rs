@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use moorline_channel::{HttpRequest, Network, NetworkError, NetworkErrorKind};
 use moorline_core::UserId;
@@ -12,7 +11,14 @@ use url::Url;
 use super::*;
 use crate::memory;
 
+mod answers;
+mod calls;
+mod logins;
+mod media;
 mod polls;
+mod sends;
+mod sessions;
+mod sockets;
 
 const ALICE: &str = "alice@im.wechat";
 
