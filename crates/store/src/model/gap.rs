@@ -10,7 +10,7 @@ use crate::gap::{Gap, LastHeard, Life, NewGap};
 use crate::tx::{Lease, Outcome};
 
 impl State {
-    pub(super) fn hear(&mut self, lease: &Lease, heard: LastHeard) -> Step {
+    pub(super) fn heard_at(&mut self, lease: &Lease, heard: LastHeard) -> Step {
         self.account(lease)?.heard = Some(heard);
         Ok(Outcome::Applied(0))
     }

@@ -115,7 +115,7 @@ impl State {
             }
             Op::SettleSend { outbox, claim, result } => self.settle_send(lease, at, *outbox, *claim, result),
             Op::InterruptSends { generation } => Ok(self.interrupt_sends(lease, *generation)),
-            Op::Heard { at, orderly } => self.hear(lease, LastHeard { at: *at, orderly: *orderly }),
+            Op::Heard { at, orderly } => self.heard_at(lease, LastHeard { at: *at, orderly: *orderly }),
             Op::RecordGap { gap } => self.record_gap(lease, at, gap),
             Op::ExpireHeld { outbox, before, error } => self.expire_held(lease, at, *outbox, *before, error),
             Op::RetrySend { outbox } => self.retry_send(lease, at, *outbox),

@@ -169,7 +169,7 @@ impl Scope<'_> {
             Op::InterruptSends { generation } => self.interrupt_sends(*generation),
             Op::ExpireHeld { outbox, before, error } => self.expire_held(*outbox, *before, error),
             Op::SaveIdentity { fingerprint, identity } => self.save_identity(fingerprint, identity),
-            Op::Heard { at, orderly } => self.hear(*at, *orderly),
+            Op::Heard { at, orderly } => self.heard_at(*at, *orderly),
             Op::RecordGap { gap } => self.record_gap(gap),
             Op::RetrySend { outbox } => self.retry_send(*outbox),
             Op::DiscardSend { outbox } => self.discard_send(*outbox),

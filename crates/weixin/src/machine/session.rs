@@ -183,8 +183,8 @@ impl Session {
         match &mut self.turn {
             Turn::Polling { id, since } => {
                 let (id, held) = (*id, now >= *since + HELD);
-                if held && self.let_in {
-                    effects.extend(self.opened(now));
+                if held && self.let_in && !self.open {
+                    effects = self.alive(now);
                 }
                 if self.doubtful.is_some_and(|(poll, due)| poll == id && now >= due) {
                     effects.push(Effect::Cancel(id));
@@ -231,8 +231,7 @@ impl Session {
 
     fn good(&mut self, answer: &Answer, since: Monotonic, now: Monotonic) -> Vec<Effect> {
         self.let_in = true;
-        let mut effects = self.opened(now);
-        effects.extend(self.alive(now));
+        let mut effects = self.alive(now);
         self.deadline = deadline(answer.whole("longpolling_timeout_ms"));
         let (msgs, cursor) = (answer.raw("msgs"), answer.text("get_updates_buf"));
         if msgs.is_none() && cursor.is_none() {
@@ -310,19 +309,12 @@ impl Session {
         }
     }
 
-    /// Says once that the connection is open, and that the platform is there.
-    fn opened(&mut self, now: Monotonic) -> Vec<Effect> {
-        if std::mem::replace(&mut self.open, true) {
-            return Vec::new();
-        }
-        let mut effects = vec![Effect::Emit(Output::Open { connection: self.calls.bot.id.clone() })];
-        effects.extend(self.alive(now));
-        effects
-    }
-
+    /// The platform is there; the first time, that is what opens the connection.
     fn alive(&mut self, now: Monotonic) -> Vec<Effect> {
         (self.alive_at, self.ours) = (now, Duration::ZERO);
-        vec![Effect::Emit(Output::Alive)]
+        let opened = !std::mem::replace(&mut self.open, true);
+        let open = opened.then(|| Effect::Emit(Output::Open { connection: self.calls.bot.id.clone() }));
+        open.into_iter().chain([Effect::Emit(Output::Alive)]).collect()
     }
 }
 

@@ -8,7 +8,7 @@ use crate::gap::NewGap;
 use crate::tx::Outcome;
 
 impl Scope<'_> {
-    pub(super) fn hear(&self, at: Timestamp, orderly: bool) -> Step {
+    pub(super) fn heard_at(&self, at: Timestamp, orderly: bool) -> Step {
         self.conn.run(sql::HEARD_SET, params![self.lease.account, at.as_millis(), orderly])?;
         Ok(Outcome::Applied(0))
     }
