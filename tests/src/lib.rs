@@ -11,6 +11,7 @@ pub mod lagging;
 pub mod logs;
 pub mod model;
 pub mod outside;
+pub mod phones;
 pub mod process;
 pub mod sim;
 pub mod syncs;

@@ -21,6 +21,7 @@ mod durability;
 mod failure_modes;
 mod faults;
 mod found;
+mod login;
 mod long;
 mod metrics;
 mod operator;

@@ -6,6 +6,7 @@ mod document;
 mod fake;
 mod idempotency;
 mod lists;
+mod login;
 mod metrics;
 mod pages;
 mod refusals;

@@ -1,0 +1,3 @@
+//! Logins by a person: through a running process, beside one, and what becomes of the accounts.
+
+mod runtime;
