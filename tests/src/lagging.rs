@@ -90,6 +90,24 @@ impl Store for Lagging {
         self.late(self.inner.outbox_row(id))
     }
 
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: moorline_core::Timestamp,
+        limit: u32,
+    ) -> Read<Vec<OutboxRow>> {
+        self.late(self.inner.held_sends(account, before, limit))
+    }
+
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &moorline_core::ChatId,
+        fingerprint: &Fingerprint,
+    ) -> Read<moorline_store::ReplyWindow> {
+        self.late(self.inner.reply_window(account, chat, fingerprint))
+    }
+
     fn identity(&self, account: &AccountId, fingerprint: &Fingerprint) -> Read<Option<StoredIdentity>> {
         self.late(self.inner.identity(account, fingerprint))
     }

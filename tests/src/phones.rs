@@ -174,7 +174,11 @@ impl Http for Phones {
                 }
                 if began.elapsed() >= HELD {
                     let body = Bytes::from_static(b"wait");
-                    return Ok(HttpResponse { status: 200.try_into().unwrap(), headers: Default::default(), body });
+                    return Ok(HttpResponse {
+                        status: 200.try_into().unwrap(),
+                        headers: Default::default(),
+                        body,
+                    });
                 }
                 sleep(Duration::from_millis(100)).await;
             }
@@ -346,7 +350,9 @@ impl Scan {
         let mut words = answer.split(' ');
         match words.next().unwrap_or_default() {
             "scanned" => vec![LoginEffect::Show(LoginStep::Scanned), again()],
-            word @ ("code" | "wrong") => vec![LoginEffect::Show(LoginStep::Code { wrong: word == "wrong" }), again()],
+            word @ ("code" | "wrong") => {
+                vec![LoginEffect::Show(LoginStep::Code { wrong: word == "wrong" }), again()]
+            }
             "expired" => vec![Self::ask(1, "qr", "")],
             "refused" => vec![LoginEffect::Finish(Err(Failure::transient("the phone said no")))],
             "bound" => vec![LoginEffect::Finish(Ok(LoggedIn { login: None, person: None }))],

@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, ready};
 use moorline_core::{
-    AccountId, ChatId, ConversationId, DedupeKey, Epoch, Fingerprint, GapId, HoldReason, InboxId, JobId, OutboxId,
-    RunId, Timestamp, TurnId,
+    AccountId, ChatId, ConversationId, DedupeKey, Epoch, Fingerprint, GapId, HoldReason, InboxId, JobId,
+    OutboxId, RunId, Timestamp, TurnId,
 };
 use parking_lot::Mutex;
 use tokio::sync::watch;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use moorline_channel::Plan;
 use moorline_config::{AGENT_KINDS, Config, Source, load};
-use moorline_core::{AccountId, ChatId};
+use moorline_core::{AccountId, ChatId, Timestamp};
 use serde_json::Value;
 
 use super::stage::{Pace, Stage};
@@ -140,6 +140,23 @@ impl House {
         }
     }
 
+    /// An account's gaps, as `GET /v1/gaps` shows them.
+    pub async fn gaps(&self, id: &AccountId) -> Vec<Value> {
+        match self {
+            Self::Memory(house) => house.gaps(id).await,
+            Self::Sockets(house) => house.gaps(id),
+        }
+    }
+
+    /// Now, by the clock that the rows are dated by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match self {
+            Self::Memory(house) => house.now(),
+            Self::Sockets(_) => Timestamp::from_millis(jiff::Timestamp::now().as_millisecond()),
+        }
+    }
+
     /// An operator writes to a user; the key makes asking again harmless.
     pub async fn send(&self, id: &AccountId, to: &ChatId, text: &str, key: &str) {
         match self {
@@ -215,7 +232,9 @@ impl House {
         let mut text = String::new();
         for id in ids {
             let (account, outbox) = (self.account(id).await, self.outbox(id).await);
+            let gaps = self.gaps(id).await;
             text += &format!("{account:#}\noutbox of {id}: {}\n", Value::Array(outbox));
+            text += &format!("gaps of {id}: {}\n", Value::Array(gaps));
         }
         if let Self::Sockets(house) = self {
             text += &house.log_tail();

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use moorline_channel::Capabilities;
-use moorline_core::{AccountId, FailureClass, split};
+use moorline_core::{AccountId, FailureClass, Timestamp, split};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -44,6 +44,8 @@ pub struct Said {
     pub user: String,
     /// What it says, and so what the echo agent answers.
     pub text: String,
+    /// When, by the clock that gaps are dated by.
+    pub at: Timestamp,
     /// The platform's name for it; `None` for what an operator had us write.
     pub message: Option<MessageRef>,
     /// The platform will never take its answer.
@@ -166,9 +168,10 @@ impl Theatre {
 
     /// A user writes; gives the number in the book.
     pub fn say(&mut self, account: usize, user: &str, text: &str) -> usize {
+        let at = self.house.now();
         let message = Some(self.stage.user_writes(account, user, text));
-        let said = Said { account, user: user.to_owned(), text: text.to_owned(), message, refused: false };
-        self.book.push(said);
+        let (user, text) = (user.to_owned(), text.to_owned());
+        self.book.push(Said { account, user, text, at, message, refused: false });
         self.book.len() - 1
     }
 
@@ -178,7 +181,8 @@ impl Theatre {
         let key = format!("written-{}", self.book.len());
         self.house.send(&self.id(FIRST), &to, text, &key).await;
         let (user, text) = (user.to_owned(), text.to_owned());
-        self.book.push(Said { account: FIRST, user, text, message: None, refused: false });
+        let at = self.house.now();
+        self.book.push(Said { account: FIRST, user, text, at, message: None, refused: false });
         self.book.len() - 1
     }
 

@@ -272,6 +272,24 @@ impl Store for Moody {
         self.read(self.inner.outbox_row(id))
     }
 
+    fn held_sends(
+        &self,
+        account: &AccountId,
+        before: moorline_core::Timestamp,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<OutboxRow>, StoreError>> {
+        self.read(self.inner.held_sends(account, before, limit))
+    }
+
+    fn reply_window(
+        &self,
+        account: &AccountId,
+        chat: &moorline_core::ChatId,
+        fingerprint: &Fingerprint,
+    ) -> BoxFuture<'static, Result<moorline_store::ReplyWindow, StoreError>> {
+        self.read(self.inner.reply_window(account, chat, fingerprint))
+    }
+
     fn identity(
         &self,
         account: &AccountId,

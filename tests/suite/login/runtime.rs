@@ -199,7 +199,10 @@ fn a_code_that_expires_is_followed_by_another_and_no_login_lasts_for_ever() {
         assert!(second.message.contains("expired"), "{}", second.message);
         sleep(16 * MINUTE).await;
         let end = rig.view("a").await;
-        assert_eq!((end.state, end.message.as_str()), (LoginState::Failed, "nobody has logged in within 15 min"));
+        assert_eq!(
+            (end.state, end.message.as_str()),
+            (LoginState::Failed, "nobody has logged in within 15 min")
+        );
     });
 }
 
@@ -279,7 +282,9 @@ fn a_login_that_was_saved_by_others_is_taken_up_before_the_next_attempt() {
         let other = rig.status("b").generation;
         rig.phones.issue("t1");
         rig.save("a", Phones::login("t1")).await;
-        let took = rig.until("the slow probe", 11 * MINUTE, |rig| rig.status("a").state == AccountState::Ready).await;
+        let took = rig
+            .until("the slow probe", 11 * MINUTE, |rig| rig.status("a").state == AccountState::Ready)
+            .await;
         assert!(took > 9 * MINUTE, "{took:?}");
         assert_eq!(rig.status("b").generation, other);
 
@@ -294,7 +299,11 @@ fn a_login_that_was_saved_by_others_is_taken_up_before_the_next_attempt() {
         rig.save("a", Phones::login("t2")).await;
         rig.handle.probe(&id("a")).await.unwrap();
         rig.ready("a").await;
-        assert_eq!(rig.status("a").identity.id, Some(UserId::new("t2")), "who it was before is forgotten (F-015)");
+        assert_eq!(
+            rig.status("a").identity.id,
+            Some(UserId::new("t2")),
+            "who it was before is forgotten (F-015)"
+        );
 
         rig.phones.revoke("t2");
         rig.until("it is revoked again", MINUTE, |rig| rig.waits("a")).await;

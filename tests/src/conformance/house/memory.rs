@@ -101,6 +101,15 @@ impl InMemory {
         page.rows.iter().map(row).collect()
     }
 
+    pub(super) async fn gaps(&self, id: &AccountId) -> Vec<Value> {
+        let page = self.inner.listing().gaps(Some(id), ALL).await.unwrap();
+        page.rows.iter().map(|gap| serde_json::to_value(gap).unwrap()).collect()
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.wall()
+    }
+
     pub(super) async fn send(&self, id: &AccountId, to: &ChatId, text: &str, key: &str) {
         let key = Some(IdempotencyKey::new(key));
         self.runtime().handle().send(id, to.clone(), text.to_owned(), key).await.unwrap();

@@ -59,6 +59,11 @@ impl OnSockets {
         self.process.as_ref().map(|process| process.get(path)).unwrap_or_default()
     }
 
+    pub(super) fn gaps(&self, id: &AccountId) -> Vec<Value> {
+        let page = self.get(&format!("/v1/gaps?account={id}&limit=500"));
+        page["gaps"].as_array().cloned().unwrap_or_default()
+    }
+
     pub(super) fn list(&self, path: &str) -> Vec<Value> {
         self.get(path)["messages"].as_array().cloned().unwrap_or_default()
     }
