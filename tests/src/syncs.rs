@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -50,23 +51,15 @@ pub struct SyncCounter {
 }
 
 impl SyncCounter {
-    /// Compiles the library with the C compiler that building the binary needs as well.
+    /// Compiles the library, once in a program's life, with the C compiler that building the binary needs as well.
     ///
     /// # Panics
     /// When there is none.
     #[must_use]
     pub fn build() -> Self {
+        static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
         let directory = tempfile::tempdir().unwrap();
-        let source = directory.path().join("counter.c");
-        std::fs::write(&source, SOURCE).unwrap();
-        let library = directory.path().join("counter.so");
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(library)
-            .arg(source)
-            .arg("-ldl")
-            .status();
-        assert!(compiled.unwrap().success(), "cc failed");
+        std::fs::write(directory.path().join("counter.so"), LIBRARY.get_or_init(compile)).unwrap();
         Self { directory }
     }
 
@@ -118,4 +111,19 @@ impl SyncCounter {
         let file: PathBuf = self.directory.path().join("count");
         std::fs::read(file).unwrap_or_default().into_iter().filter(|&byte| byte == kind).count()
     }
+}
+
+/// The library's bytes.
+fn compile() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, library) = (directory.path().join("counter.c"), directory.path().join("counter.so"));
+    std::fs::write(&source, SOURCE).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status();
+    assert!(compiled.unwrap().success(), "cc failed");
+    std::fs::read(library).unwrap()
 }

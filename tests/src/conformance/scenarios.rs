@@ -39,6 +39,11 @@ pub fn scenarios() -> Vec<Scenario> {
         .collect()
 }
 
+/// For scenarios that mean nothing where the platform cannot do this, or that take too long.
+fn needs(can: bool, otherwise: &str) -> Played {
+    if can { Ok(()) } else { NotApplicable::because(otherwise) }
+}
+
 impl Scenario {
     /// With two accounts and an agent that answers at once.
     fn new<F>(name: impl Into<String>, play: F) -> Self

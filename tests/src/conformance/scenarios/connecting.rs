@@ -6,7 +6,7 @@ use moorline_core::{FailureClass, RetryPolicy};
 
 use super::{Played, SECOND, Scenario};
 use crate::conformance::Mount;
-use crate::conformance::stage::{Harm, NotApplicable, Phase, Silence};
+use crate::conformance::stage::{Harm, Phase, Silence};
 use crate::conformance::theatre::{FIRST, LATE, NOTICED, SOON, Theatre};
 
 /// The longest deadline of one call or handshake, with what is left of a back-off at its cap.
@@ -229,9 +229,4 @@ async fn long_outage(t: &mut Theatre) -> Played {
     }
     t.answered(said, DEADLINE_AND_CAP).await;
     Ok(())
-}
-
-/// For scenarios that mean nothing where the platform cannot do this.
-pub(super) fn needs(can: bool, otherwise: &str) -> Played {
-    if can { Ok(()) } else { NotApplicable::because(otherwise) }
 }

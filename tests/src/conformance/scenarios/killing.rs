@@ -1,11 +1,12 @@
 //! The process is killed at every step of a message's way, and the next one takes it up. Each step is reached by
 //! evidence and not by a delay: what the platform's ledger says, and the rows.
 
+use moorline_core::FailureClass;
+
 use super::{Played, SECOND, Scenario};
 use crate::conformance::house::Hold;
 use crate::conformance::stage::{Fate, Harm, Phase, Silence};
 use crate::conformance::theatre::{FIRST, SOON, Theatre};
-use moorline_core::FailureClass;
 
 /// Where a message is when the process dies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

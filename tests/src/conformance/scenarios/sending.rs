@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use moorline_core::FailureClass;
 
-use super::connecting::needs;
-use super::{Played, SECOND, Scenario};
+use super::{Played, SECOND, Scenario, needs};
 use crate::conformance::Mount;
 use crate::conformance::stage::{Harm, Silence};
 use crate::conformance::theatre::{FIRST, LATE, NOTICED, SOON, Theatre};
