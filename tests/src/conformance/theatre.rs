@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use moorline_channel::Capabilities;
+use moorline_channel::{Capabilities, Redelivery};
 use moorline_core::{AccountId, FailureClass, Timestamp, split};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -18,15 +18,15 @@ pub const FIRST: usize = 0;
 /// How long anything may take that nothing stands in the way of.
 pub const SOON: Duration = Duration::from_secs(5);
 
-/// The longest until what is done strikes, and until the silence of a dead connection is noticed: two calls that the
-/// platform may hold for half a minute each, and a grace.
-pub const NOTICED: Duration = Duration::from_secs(120);
+/// The longest until what is done strikes, and until the silence of a dead connection is noticed: three calls that the
+/// platform may hold for three quarters of a minute each, and a grace.
+pub const NOTICED: Duration = Duration::from_secs(180);
 
 /// How long a message may take that waits for the platform to offer it again, or for its key to lapse.
 pub const LATE: Duration = Duration::from_secs(9 * 3_600);
 
-/// After the end, so that what comes twice has the time to.
-const AFTERMATH: Duration = Duration::from_secs(9 * 3_600);
+/// After the end, and after everything that the platform promises to repeat, so that what comes twice has the time to.
+const AFTERMATH: Duration = Duration::from_secs(3_600);
 
 /// The same where time is real: the quick platforms repeat every second.
 const QUICK_AFTERMATH: Duration = Duration::from_millis(1_300);
@@ -382,7 +382,7 @@ impl Theatre {
         let last = self.say(FIRST, "last", "after everything");
         self.answered(last, LATE).await;
         self.all_settled(LATE, |t, said| t.fate(said) == Fate::Gone).await;
-        self.pass(if self.mount() == Mount::Memory { AFTERMATH } else { QUICK_AFTERMATH }).await;
+        self.pass(self.aftermath()).await;
         if !self.everybody {
             assert_eq!(self.others, self.untouched().await, "the other accounts notice nothing (G7)");
         }
@@ -398,6 +398,15 @@ impl Theatre {
             panic!("conservation: {wrong}");
         }
         judge(self).await
+    }
+
+    /// How long something may still come after the end.
+    fn aftermath(&self) -> Duration {
+        match (self.mount(), self.capabilities.redelivery) {
+            (Mount::Sockets, _) => QUICK_AFTERMATH,
+            (Mount::Memory, Redelivery::UntilAcked(kept) | Redelivery::ByCursor(kept)) => kept + AFTERMATH,
+            (Mount::Memory, Redelivery::None | Redelivery::Perhaps) => AFTERMATH,
+        }
     }
 
     /// What must stay as it is of the accounts to which nothing is done.

@@ -25,14 +25,10 @@ const OVERSIZED: usize = 33 << 20;
 /// "Stale token".
 const STALE: i64 = -14;
 
-/// What an answer may have in the place of a message.
-const NONSENSE: [Malformed; 5] = [
-    Malformed::NotAnObject,
-    Malformed::ItemsAreText,
-    Malformed::NoSender,
-    Malformed::FractionalId,
-    Malformed::Null,
-];
+/// What an answer may have in the place of a message. A message whose id alone is odd is none of it: it can be read, and
+/// is known by its other ids.
+const NONSENSE: [Malformed; 4] =
+    [Malformed::NotAnObject, Malformed::ItemsAreText, Malformed::NoSender, Malformed::Null];
 
 /// The platform, with a bot for each account.
 pub struct WeixinStage {
@@ -222,11 +218,12 @@ impl Stage for WeixinStage {
         let id = message.0.parse().unwrap();
         self.simulator.read_ledger(|ledger| {
             let record = ledger.message(id).unwrap();
-            match (record.confirmed_at, record.handed_out.is_empty(), self.cursor) {
-                (Some(_), ..) => Fate::Acknowledged,
-                (None, true, _) => Fate::Waiting,
-                (None, false, Cursor::Consumed) => Fate::Gone,
-                (None, false, Cursor::Replay) => Fate::HandedOut,
+            match (self.cursor, record.handed_out.is_empty(), record.confirmed_at) {
+                (_, true, _) => Fate::Waiting,
+                // Whether we have it the platform cannot know: a later cursor says nothing of it.
+                (Cursor::Consumed, false, _) => Fate::Gone,
+                (Cursor::Replay, false, None) => Fate::HandedOut,
+                (Cursor::Replay, false, Some(_)) => Fate::Acknowledged,
             }
         })
     }

@@ -21,6 +21,9 @@ const LONG_OUTAGE: Duration = Duration::from_secs(17 * 3_600);
 /// The same where time is real: long enough for the back-off to reach its cap.
 const LONG_OUTAGE_QUICK: Duration = Duration::from_secs(4);
 
+/// What one user says at once: no more than every platform lets us answer.
+const AT_ONCE: usize = 8;
+
 /// How often a connection that flaps is opened before it is left alone.
 const FLAPS: u64 = 6;
 
@@ -48,12 +51,12 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 
 /// Everybody is ready, and what is said at once is answered at once, in order.
 async fn connect(t: &mut Theatre) -> Played {
-    for n in 0..20 {
+    for n in 0..AT_ONCE {
         t.say(FIRST, "alice", &format!("{n}"));
     }
     t.all_answered(6 * SOON).await;
     let seen = t.stage.visible(FIRST, "alice");
-    assert_eq!(seen, (0..20).map(|n| n.to_string()).collect::<Vec<_>>(), "in order of receipt (G3)");
+    assert_eq!(seen, (0..AT_ONCE).map(|n| n.to_string()).collect::<Vec<_>>(), "in order of receipt (G3)");
     Ok(())
 }
 

@@ -95,8 +95,9 @@ async fn oversized(t: &mut Theatre) -> Played {
     t.until("struck", NOTICED, async |t| t.has_struck()).await;
     t.heal();
     t.recovered(60 * SECOND).await;
-    let said = t.say(FIRST, "alice", "after what was too long");
-    t.answered(said, LATE).await;
+    // Where it is the answer to a call, the call may be under way, and wait for a message to be answered with.
+    let said = t.say(FIRST, "alice", "with what is too long, or after it");
+    t.until("taken or gone", LATE, async |t| t.copies(said) > 0 || t.fate(said) == Fate::Gone).await;
     Ok(())
 }
 
