@@ -222,6 +222,16 @@ impl Theatre {
         self.blows() > 0
     }
 
+    /// Waits until what is done to the first account has cost it its connection, even if it has another one by now.
+    pub async fn noticed(&self, limit: Duration) {
+        let before = self.hurt.as_ref().map_or(Value::Null, |hurt| hurt.ready_since.clone());
+        self.until("noticed", limit, async |t| {
+            let account = t.account(FIRST).await;
+            !account.is_null() && (account["state"] != "ready" || account["since"] != before)
+        })
+        .await;
+    }
+
     /// Waits until the first account is ready after what was done to it, and says how long it was not: no time at all, if
     /// it stayed ready.
     pub async fn recovered(&mut self, limit: Duration) -> Duration {

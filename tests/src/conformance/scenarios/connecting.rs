@@ -145,7 +145,7 @@ async fn hang(t: &mut Theatre, phase: Phase) -> Played {
 async fn half_open(t: &mut Theatre) -> Played {
     t.harm(Harm::HalfOpen).await?;
     t.say(FIRST, "alice", "into a dead connection");
-    t.until("found out", NOTICED, async |t| t.state(FIRST).await != "ready").await;
+    t.noticed(NOTICED).await;
     t.heal();
     t.recovered(NOTICED).await;
     Ok(())
@@ -156,7 +156,7 @@ async fn ended(t: &mut Theatre) -> Played {
     for way in 0..5 {
         t.harm(Harm::Cut(way)).await?;
         t.say(FIRST, "alice", &format!("around end {way}"));
-        t.until("noticed", NOTICED, async |t| t.state(FIRST).await != "ready").await;
+        t.noticed(NOTICED).await;
         t.heal();
         let took = t.until("back", DEADLINE_AND_CAP, async |t| t.state(FIRST).await == "ready").await;
         t.recovered(SOON).await;
