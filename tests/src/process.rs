@@ -72,11 +72,22 @@ impl Settings {
     /// When the file cannot be written.
     #[must_use]
     pub fn of_tables(tables: &str) -> Self {
+        Self::from_text(|data| {
+            format!(
+                "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n{tables}",
+                data.display()
+            )
+        })
+    }
+
+    /// This configuration, made for the data directory it has to name.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[must_use]
+    pub fn from_text(make: impl FnOnce(&Path) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let text = format!(
-            "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n{tables}",
-            directory.path().join("data").display()
-        );
+        let text = make(&directory.path().join("data"));
         let file = directory.path().join("moorline.toml");
         fs::write(&file, text).unwrap();
         // It holds secrets.

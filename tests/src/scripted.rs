@@ -518,7 +518,6 @@ async fn run(
         logins: Rc::new(MemoryLogins::default()),
         agents: OwnAgents::default(),
         store: Arc::clone(store) as Arc<dyn Store>,
-        logins: Rc::new(moorline_runtime::MemoryLogins::default()),
         network,
         clock: Arc::clone(clock) as Arc<dyn Clock>,
         boot: BootId::new(format!("boot-{boot}")),

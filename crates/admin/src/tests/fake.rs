@@ -14,7 +14,12 @@ use moorline_core::{
 use moorline_runtime::supervision::Node;
 use moorline_runtime::{
     AccountStatus, AccountView, ActiveTurn, AddJob, Applied, CommandError, ConfigStatus, Counts, CronStatus,
-    Delivery, Discarded, Enqueued, Entry, EventScope, Events, Gap, GapKind, Gaps, IdentityStatus, InboxEntry, InboxFilter, InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements, MissedPolicy, NewGap, NewJob, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses, Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow, SessionFilter, SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry, TurnState, Turns, Vitals,
+    Delivery, Discarded, Enqueued, Entry, EventScope, Events, Gap, GapKind, Gaps, IdentityStatus, InboxEntry,
+    InboxFilter, InboxRow, InboxState, JobKind, JobRow, JobView, Listed, Listing, LoginView, Measurements,
+    MissedPolicy, NewGap, NewJob, NotReady, Orphan, OutboxFilter, OutboxRow, OutboxState, Page, Pulses,
+    Receipt, ReloadError, Report, RequestAnswer, Resumed, ResumedFrom, Retained, Role, RunResult, RunRow,
+    SessionFilter, SessionRow, Status, StoreError, StoreStatus, Subscription, Trace, Traced, TurnEntry,
+    TurnState, Turns, Vitals,
 };
 use parking_lot::Mutex;
 
