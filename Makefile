@@ -1,10 +1,10 @@
 # One line each; `make` alone lists them. Tests and the binary they start and kill share one profile, `ci`.
 CI := --profile ci --workspace
 
-.PHONY: help run build test interop fuzz sim torture check lint format bench docs reference dist clean
+.PHONY: help run build test interop fuzz sim conformance torture check lint format bench docs reference dist clean
 
 help: ## this list
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## the demo: three simulated accounts that answer, fall over and come back
 	cargo run --release -p moorline -- demo
@@ -28,6 +28,10 @@ fuzz: ## the API against its own document, docs/openapi.json; needs Python; make
 
 sim: ## one fault schedule again, or many: make sim SEED=0x…, make sim SEEDS=5000
 	MOORLINE_SIM_SEED=$(SEED) MOORLINE_SIM_SEEDS=$(SEEDS) cargo test --profile ci -p moorline-tests --test sim --quiet
+
+conformance: ## every channel through every scenario: make conformance ONLY="feishu half-open"
+	cargo build $(CI) --bins --quiet
+	MOORLINE_CONFORMANCE="$(ONLY)" cargo test --profile ci -p moorline-tests --test conformance --quiet
 
 torture: ## the long runs
 	MOORLINE_SIM_SEEDS=20000 cargo test --profile ci -p moorline-tests --test sim --quiet

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a harness reports by panicking")]
 
 pub mod api;
+pub mod conformance;
 pub mod exposition;
 pub mod http;
 pub mod lagging;

@@ -53,20 +53,29 @@ impl Settings {
     /// The same, with this for `[agents.default]`.
     #[must_use]
     pub fn with_agent(platform: SocketAddr, apps: &[App], agent: &str, channel: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut text = format!(
-            "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n\
-             [agents.default]\n{agent}\n\
-             [channels.feishu]\nbase_url = \"http://{platform}\"\n{channel}\n",
-            directory.path().join("data").display()
-        );
-        for (n, app) in apps.iter().enumerate() {
-            let _ = writeln!(
-                text,
-                "[channels.feishu.accounts.a{n}]\napp_id = \"{}\"\napp_secret = \"{}\"",
-                app.app_id, app.app_secret
+        Self::from_text(|data| {
+            let mut text = format!(
+                "data_dir = \"{}\"\n[admin]\nlisten = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n\
+                 [agents.default]\n{agent}\n\
+                 [channels.feishu]\nbase_url = \"http://{platform}\"\n{channel}\n",
+                data.display()
             );
-        }
+            for (n, app) in apps.iter().enumerate() {
+                let _ = writeln!(
+                    text,
+                    "[channels.feishu.accounts.a{n}]\napp_id = \"{}\"\napp_secret = \"{}\"",
+                    app.app_id, app.app_secret
+                );
+            }
+            text
+        })
+    }
+
+    /// This configuration, made for the data directory it has to name.
+    #[must_use]
+    pub fn from_text(make: impl FnOnce(&Path) -> String) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let text = make(&directory.path().join("data"));
         let file = directory.path().join("moorline.toml");
         fs::write(&file, text).unwrap();
         // It holds secrets.

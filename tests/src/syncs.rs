@@ -1,8 +1,9 @@
-//! Stands between a process and the disk, at the C library's door: counts syncs, and makes them fail.
+//! Stands between a process and the disk, at the C library's door: counts syncs, makes them fail, and holds them up.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
@@ -33,7 +34,9 @@ int fsync(int fd) {
 int fdatasync(int fd) {
     int (*real)(int) = dlsym(RTLD_NEXT, "fdatasync");
     const char *fail = getenv("SYNC_FAIL_FILE");
+    const char *hold = getenv("SYNC_HOLD_FILE");
     note('d');
+    while (hold && access(hold, F_OK) == 0) usleep(1000);
     if (fail && access(fail, F_OK) == 0) {
         errno = EIO;
         return -1;
@@ -48,23 +51,15 @@ pub struct SyncCounter {
 }
 
 impl SyncCounter {
-    /// Compiles the library with the C compiler that building the binary needs as well.
+    /// Compiles the library, once in a program's life, with the C compiler that building the binary needs as well.
     ///
     /// # Panics
     /// When there is none.
     #[must_use]
     pub fn build() -> Self {
+        static LIBRARY: OnceLock<Vec<u8>> = OnceLock::new();
         let directory = tempfile::tempdir().unwrap();
-        let source = directory.path().join("counter.c");
-        std::fs::write(&source, SOURCE).unwrap();
-        let library = directory.path().join("counter.so");
-        let compiled = Command::new("cc")
-            .args(["-shared", "-fPIC", "-O1", "-o"])
-            .arg(library)
-            .arg(source)
-            .arg("-ldl")
-            .status();
-        assert!(compiled.unwrap().success(), "cc failed");
+        std::fs::write(directory.path().join("counter.so"), LIBRARY.get_or_init(compile)).unwrap();
         Self { directory }
     }
 
@@ -76,6 +71,7 @@ impl SyncCounter {
             ("LD_PRELOAD".to_owned(), path("counter.so")),
             ("SYNC_COUNT_FILE".to_owned(), path("count")),
             ("SYNC_FAIL_FILE".to_owned(), path("fail")),
+            ("SYNC_HOLD_FILE".to_owned(), path("hold")),
         ])
     }
 
@@ -87,6 +83,16 @@ impl SyncCounter {
     /// From now on it works again.
     pub fn mend_disk(&self) {
         std::fs::remove_file(self.directory.path().join("fail")).unwrap();
+    }
+
+    /// From now on every `fdatasync` waits: what it is to sync is written already.
+    pub fn hold(&self) {
+        std::fs::write(self.directory.path().join("hold"), []).unwrap();
+    }
+
+    /// From now on it returns again.
+    pub fn release(&self) {
+        std::fs::remove_file(self.directory.path().join("hold")).unwrap();
     }
 
     /// Calls of `fsync` so far.
@@ -105,4 +111,19 @@ impl SyncCounter {
         let file: PathBuf = self.directory.path().join("count");
         std::fs::read(file).unwrap_or_default().into_iter().filter(|&byte| byte == kind).count()
     }
+}
+
+/// The library's bytes.
+fn compile() -> Vec<u8> {
+    let directory = tempfile::tempdir().unwrap();
+    let (source, library) = (directory.path().join("counter.c"), directory.path().join("counter.so"));
+    std::fs::write(&source, SOURCE).unwrap();
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status();
+    assert!(compiled.unwrap().success(), "cc failed");
+    std::fs::read(library).unwrap()
 }
