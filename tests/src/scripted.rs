@@ -334,7 +334,7 @@ impl Sender for Bot {
             sleep(latency).await;
             let mut state = platform.state.lock();
             let answer = state.send(&chat, token.as_deref());
-            let seen = answer.as_ref().map(|()| ()).map_err(|failure| failure.class);
+            let seen = answer.as_ref().map_err(|failure| failure.class).copied();
             state.calls.push(Call { at: Instant::now(), chat, text, key, token, answer: seen });
             let message_id = MessageId::new(format!("sent-{}", state.calls.len()));
             answer.map(|()| Receipt { message_id })
