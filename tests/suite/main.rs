@@ -44,4 +44,5 @@ mod sleep;
 mod sockets;
 mod watch;
 mod weixin;
+mod weixin_replies;
 mod workspace;

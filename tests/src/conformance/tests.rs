@@ -120,7 +120,7 @@ fn fails(scenario: &str, open: Open, says: &str) {
 
 #[test]
 fn a_harm_that_never_strikes_shows_nothing() {
-    fails("oversized", |opening| bent(opening, Bend::Blunt), "never struck");
+    fails("oversized", |opening| bent(opening, Bend::Blunt), "struck");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn the_scripts_reach_every_outcome() {
     let config = Config { rng_seed: RngSeed::Fixed(7), ..Config::default() };
     let mut runner = TestRunner::new(config);
     let mut seen = BTreeSet::new();
-    for _ in 0..1_000 {
+    for _ in 0..2_000 {
         let mut model = [stores::model()];
         let steps = scripts().new_tree(&mut runner).unwrap().current();
         seen.append(&mut runtime().block_on(run(&mut model, &steps)));
