@@ -295,7 +295,9 @@ fn idle_accounts_write_little_and_not_all_at_once_g12() {
     in_virtual_time(async {
         for (disguise, a_minute) in [(Disguise::default(), 0.1), (Disguise::noncommittal(), 1.0)] {
             let accounts = 300;
-            let world = settled(Setup { accounts, disguise, ..Setup::default() }).await;
+            let world = World::start(Setup { accounts, disguise, ..Setup::default() }).await;
+            // They connect at twenty a second.
+            world.all_ready(MINUTE).await;
             sleep(HOUR).await;
             let commits = || world.store.statistics().commits;
             let before = commits();
