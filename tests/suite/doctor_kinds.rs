@@ -13,7 +13,7 @@ use moorline_channel::{Factory, Output};
 use moorline_config::{Config, DirectPolicy, GroupPolicy};
 use moorline_core::{
     Chat, ChatId, ChatKind, ConversationId, DedupeKey, Epoch, EventId, Generation, IdempotencyKey, InboxId,
-    MessageId, Outbound, OutboxId, Route, UserId,
+    MessageId, Monotonic, Outbound, OutboxId, Route, UserId,
 };
 use moorline_feishu::Feishu;
 use moorline_runtime::{AddJob, ConfigFile, Disk, Exposed, FindingKind, JobKind, MissedPolicy};
@@ -361,7 +361,7 @@ async fn what_may_be_missing() -> Kinds {
     world.simulator.drop_connections(world.app(0), &Cut::Reset).unwrap();
     sleep(MINUTE).await;
     assert_eq!(kinds(&world).await, Kinds::new(), "nothing is known of another connection");
-    disguise.say(Output::Gap { why: "an answer was cut off".to_owned() });
+    disguise.say(Output::Gap { since: Monotonic::default(), why: "an answer was cut off".to_owned() });
     sleep(MINUTE).await;
     found.extend(kinds(&world).await);
     found

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use moorline_channel::Output;
-use moorline_core::{AccountId, AccountState, Epoch, Timestamp};
+use moorline_core::{AccountId, AccountState, Epoch, Monotonic, Timestamp};
 use moorline_runtime::supervision::Fault as Drill;
 use moorline_runtime::{EventScope, FindingKind, Gap, GapKind, What};
 use moorline_simulator::Simulator;
@@ -187,7 +187,9 @@ fn what_the_connector_doubts_is_recorded_at_the_next_sign_of_life_f040() {
     in_virtual_time(async {
         let disguise = Disguise::noncommittal();
         let mut world = settled(one(&disguise)).await;
-        let doubt = || disguise.say(Output::Gap { why: "an answer was cut off".to_owned() });
+        let doubt = || {
+            disguise.say(Output::Gap { since: Monotonic::default(), why: "an answer was cut off".to_owned() })
+        };
         for _ in 0..20 {
             doubt();
             doubt();

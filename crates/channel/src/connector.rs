@@ -117,9 +117,12 @@ pub enum Output {
         /// What to store as the plan's [`cursor`](crate::Plan::cursor) in the same commit (F-029).
         cursor: Option<String>,
     },
-    /// The platform may have handed out messages that never arrived, some time after the last [`Output::Alive`], and may
-    /// not hand them out again: to be recorded as a gap (F-040).
+    /// The platform may have handed out messages that never arrived, and may not hand them out again: to be recorded as a
+    /// gap (F-040).
     Gap {
+        /// Since when: the beginning of the call that should have brought them. Signs of life that came beside it change
+        /// nothing.
+        since: Monotonic,
         /// What happened to them.
         why: String,
     },

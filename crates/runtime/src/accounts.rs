@@ -68,6 +68,15 @@ pub(crate) struct RestartAccount(pub(crate) AccountId);
 #[rtype(result = "bool")]
 pub(crate) struct ProbeAccount(pub(crate) AccountId);
 
+/// Makes what runs of an account what is configured: it was changed by a supervisor that ended meanwhile.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle {
+    pub(crate) account: AccountId,
+    /// Whether what runs may be what was configured before.
+    pub(crate) renew: bool,
+}
+
 /// Puts a message into an account's outbox; answers with its number, and whether the key was used before.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(OutboxId, bool), CommandError>")]
@@ -167,6 +176,24 @@ impl Handler<StartAccount> for Accounts {
         let now = self.services.clock.wall();
         self.services.board.update(&id, |status| status.enter(AccountState::Connecting, now));
         Self::launch(&self.services, &self.env.children, account)
+    }
+}
+
+impl Handler<Settle> for Accounts {
+    type Result = ();
+
+    fn handle(&mut self, Settle { account: id, renew }: Settle, ctx: &mut Context<Self>) {
+        let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
+        ctx.spawn(actix::fut::wrap_future(async move {
+            let configured = services.accounts.get(&id);
+            let wanted = configured.filter(|_| !services.stopped.borrow().contains(&id));
+            if renew || wanted.is_none() {
+                children.stop(&id.to_string()).await;
+            }
+            if let Some(account) = wanted {
+                Self::launch(&services, &children, account);
+            }
+        }));
     }
 }
 

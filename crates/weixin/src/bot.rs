@@ -1,6 +1,7 @@
 //! What a login leaves, and the calls that need it (protocol §1.1, §8).
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -75,7 +76,8 @@ impl Bot {
             base: base.ok_or_else(|| unusable("it has no usable base_url"))?,
             site: site.clone(),
             authorization: authorization(token).ok_or_else(|| unusable("its token fits into no header"))?,
-            uins: Uins::new(u64::from_str_radix(&sha256_hex(token.as_bytes())[..16], 16).unwrap_or_default()),
+            // Beginning somewhere else in each process, so that the first of one is not the last of the one before.
+            uins: Uins::new(RandomState::new().build_hasher().finish()),
         })
     }
 

@@ -12,7 +12,7 @@ use moorline_core::{AccountId, AccountState, Epoch};
 use moorline_store::{Op, StoreError, Tx};
 
 use super::login::{show, unreadable};
-use super::{Accounts, stop_account};
+use super::{Accounts, Settle, stop_account};
 use crate::events::{Sort, What};
 use crate::handle::CommandError;
 use crate::logins::Means;
@@ -129,7 +129,13 @@ impl Handler<Apply> for Accounts {
                 services.board.update(&account.id, |status| {
                     status.enter(AccountState::Connecting, services.clock.wall());
                 });
-                Self::launch(&services, &children, account);
+                // The supervisor that began this may be gone by now, and its successor have started what there was then.
+                if !Self::launch(&services, &children, Rc::clone(&account)) {
+                    services.keeper.tell(Settle { account: account.id.clone(), renew: true });
+                }
+            }
+            for account in &difference.removed {
+                services.keeper.tell(Settle { account: account.clone(), renew: false });
             }
             if difference.is_empty() && restarted.is_empty() {
                 tracing::debug!(actor = "config", "nothing has changed in the configuration");

@@ -191,13 +191,15 @@ impl Connection {
             if let Err(failure) = admitted {
                 return Ended::Failed(failure);
             }
-            let ended = match place_in_queue(&services, &account).await {
+            let ended = match begin(&services, &account).await {
                 Ok(cursor) => {
                     let machine = account.plan.connector(Start { cursor, seed });
                     let network = services.network_of(&account.id);
                     drive(machine, network, services.clock.clone(), command_rx, output_tx).await
                 }
-                Err(error) => Ended::Failed(Failure::transient(format!("cursor not read: {error}"))),
+                Err(error) => {
+                    Ended::Failed(Failure::transient(format!("the store is not ready for it: {error}")))
+                }
             };
             drop(guard);
             ended
@@ -311,7 +313,7 @@ impl Connection {
                 tracing::debug!(account = %self.account.id, actor = "connection", kind, "event that needs nothing");
             }
             // Of a connection that is over, too: what it was handed in vain is lost all the same.
-            Output::Gap { why } => self.in_doubt(why),
+            Output::Gap { since, why } => self.in_doubt(since, why),
             Output::Suspect(why) if current => self.suspected(why),
             Output::Suspect(_) => {}
             Output::Skipped { why } => {
@@ -534,15 +536,18 @@ async fn told_to_stop(commands: &mut mpsc::Receiver<Command>) {
     }
 }
 
-/// Where the platform is to go on, as it was stored with the last messages.
-async fn place_in_queue(services: &Services, account: &Account) -> Result<Option<String>, StoreError> {
-    match account.plan.cursor() {
-        Some(kind) => {
-            let cursor = services.store.cursor(&account.id, &kind).await?;
-            Ok(cursor.filter(|cursor| !cursor.is_empty()))
-        }
-        None => Ok(None),
+/// Where the platform is to go on, as it was stored with the last messages. Before an account is heard for the first time,
+/// the store is told that there is something to miss from now on (F-040).
+async fn begin(services: &Services, account: &Account) -> Result<Option<String>, StoreError> {
+    let Some(kind) = account.plan.cursor() else { return Ok(None) };
+    let watch = &account.actors.watch;
+    if watch.borrow().is_new(account.plan.capabilities().redelivery) {
+        let (at, here) = (services.clock.wall(), services.clock.with_sleep());
+        services.store.commit(Tx::under(&account.lease, at, [Op::Heard { at, orderly: false }])).await?;
+        watch.borrow_mut().begun(at, here);
     }
+    let cursor = services.store.cursor(&account.id, &kind).await?;
+    Ok(cursor.filter(|cursor| !cursor.is_empty()))
 }
 
 /// A row for what cannot be parsed: kept with its bytes, counted, never answered (F-037).

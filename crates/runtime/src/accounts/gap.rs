@@ -10,6 +10,9 @@ use moorline_store::{GapKind, LastHeard, Life, NewGap, Op};
 /// Doubts of one kind with less than this between them are one gap: a noisy link must not fill the store.
 const HEALTHY: Duration = Duration::from_secs(60);
 
+/// What a call takes that is under way when a connection is broken off. Signs of life may have come beside it.
+const CALL: Duration = Duration::from_secs(60);
+
 /// After how long a sign of life is put down anew: where every moment without one may cost messages, and
 const OFTEN: Duration = Duration::from_secs(60);
 /// where the platform keeps them for hours.
@@ -24,7 +27,12 @@ pub(crate) enum Doubt {
     /// The process or the connection's actor ended without a goodbye while the connection was open.
     BrokenOff,
     /// The connector said that something may have been handed out in vain, and what.
-    HandedOut(String),
+    HandedOut {
+        /// Since when; signs of life since then say nothing of it.
+        since: Timestamp,
+        /// What happened to them.
+        why: String,
+    },
 }
 
 /// What lies between two signs of life.
@@ -42,7 +50,7 @@ pub(crate) struct Silence<'a> {
 pub(crate) fn judge(redelivery: Redelivery, silence: Silence<'_>) -> Option<(GapKind, String)> {
     let lasted = silence.lasted.as_secs();
     match (silence.doubt, redelivery) {
-        (Some(Doubt::HandedOut(why)), _) => Some((GapKind::HandedOut, why.clone())),
+        (Some(Doubt::HandedOut { why, .. }), _) => Some((GapKind::HandedOut, why.clone())),
         (Some(Doubt::BrokenOff), Redelivery::Perhaps) => {
             let why = "the connection was broken off without a goodbye, and what the platform was handing out just then it \
                        may not hand out again";
@@ -95,10 +103,22 @@ impl Watch {
         }
     }
 
+    /// Whether the store has to be told that something may be missed from now on, before anything is asked of the platform
+    /// for the first time. Not where the platform promises enough, or signs of life are known.
+    pub(crate) fn is_new(&self, redelivery: Redelivery) -> bool {
+        self.heard.is_none() && redelivery == Redelivery::Perhaps
+    }
+
+    /// The store has been told.
+    pub(crate) fn begun(&mut self, at: Timestamp, here: Monotonic) {
+        self.heard.get_or_insert(Sign { at, here: Some(here) });
+    }
+
     /// Something happened because of which the next sign of life may end a gap. What the connector says outweighs the
     /// other.
     pub(crate) fn doubt(&mut self, doubt: Doubt) {
-        if !matches!(self.doubt, Some(Doubt::HandedOut(_))) {
+        // The first of several counts: a gap begins with it.
+        if !matches!(self.doubt, Some(Doubt::HandedOut { .. })) {
             self.doubt = Some(doubt);
         }
     }
@@ -128,7 +148,13 @@ impl Watch {
         // One that was never heard has missed nothing.
         let silence = Silence { lasted, reconnected: reconnected && before.is_some(), doubt: doubt.as_ref() };
         if let Some((kind, why)) = judge(redelivery, silence) {
-            let from = before.map_or(at, |before| before.at.min(at));
+            let heard = before.map_or(at, |before| before.at.min(at));
+            let from = match doubt {
+                Some(Doubt::HandedOut { since, .. }) => heard.min(since),
+                // A call may have been under way when that sign of life came.
+                Some(Doubt::BrokenOff) if kind == GapKind::BrokenOff => heard.minus(CALL),
+                Some(Doubt::BrokenOff) | None => heard,
+            };
             self.add(NewGap { from, to: at, kind, why });
             self.next_write = Monotonic::default();
         }

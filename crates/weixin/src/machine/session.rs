@@ -182,13 +182,13 @@ impl Session {
         let mut effects = Vec::new();
         match &mut self.turn {
             Turn::Polling { id, since } => {
-                let (id, held) = (*id, now >= *since + HELD);
+                let (id, since, held) = (*id, *since, now >= *since + HELD);
                 if held && self.let_in && !self.open {
                     effects = self.alive(now);
                 }
                 if self.doubtful.is_some_and(|(poll, due)| poll == id && now >= due) {
                     effects.push(Effect::Cancel(id));
-                    effects.push(gap("a poll was given up because its connection may have been dead"));
+                    effects.push(gap(since, "a poll was given up because its connection may have been dead"));
                     effects.extend(self.poll(now));
                 }
             }
@@ -207,18 +207,18 @@ impl Session {
         now: Monotonic,
     ) -> Vec<Effect> {
         if matches!(&result, Err(error) if error.kind == NetworkErrorKind::Timeout) {
-            return self.unanswered(now);
+            return self.unanswered(since, now);
         }
         match api::read("poll", result, class::call, &[self.calls.bot.token.expose()]) {
             Ok(answer) => self.good(&answer, since, now),
-            Err(failure) => ended(failure),
+            Err(failure) => ended(failure, since),
         }
     }
 
     /// For the platform's own client this is an empty poll like any other (protocol §4.1). But an answer may have been on
     /// its way, and it is no sign of life.
-    fn unanswered(&mut self, now: Monotonic) -> Vec<Effect> {
-        let mut effects = vec![gap("a poll had no answer in time, and the platform may think it had")];
+    fn unanswered(&mut self, since: Monotonic, now: Monotonic) -> Vec<Effect> {
+        let mut effects = vec![gap(since, "a poll had no answer in time, and the platform may think it had")];
         self.silent += 1;
         if !self.open && self.silent >= SILENT_POLLS {
             let what = format!("poll: {SILENT_POLLS} in a row without an answer");
@@ -280,7 +280,7 @@ impl Session {
     fn greeted(&mut self, result: Result<HttpResponse, NetworkError>, now: Monotonic) -> Vec<Effect> {
         let probed = self.greeting.take().is_some_and(|greeting| greeting.probed);
         let poll = match &self.turn {
-            Turn::Polling { id, .. } => Some(*id),
+            Turn::Polling { id, since } => Some((*id, *since)),
             Turn::Pausing { .. } | Turn::Storing(_) => None,
         };
         match api::read("notifystart", result, class::call, &[self.calls.bot.token.expose()]) {
@@ -289,14 +289,16 @@ impl Session {
                 self.lapse.heard();
                 if probed {
                     // The platform is there; whether the connection of the poll is, an answer will show, or none.
-                    self.doubtful = poll.map(|poll| (poll, now + HELD));
+                    self.doubtful = poll.map(|(poll, _)| (poll, now + HELD));
                 }
                 if self.open { self.alive(now) } else { Vec::new() }
             }
             // What is in hand is worth more than to know at once that the platform is gone.
             Err(failure) if probed && !matches!(self.turn, Turn::Storing(_)) => {
                 let mut effects: Vec<_> = poll
-                    .map(|_| gap("a poll was given up because the platform shows no sign of life"))
+                    .map(|(_, since)| {
+                        gap(since, "a poll was given up because the platform shows no sign of life")
+                    })
                     .into_iter()
                     .collect();
                 effects.push(Calls::finish(failure));
@@ -319,14 +321,14 @@ impl Session {
 }
 
 /// The end, with a gap if the platform may have handed out what never arrived.
-fn ended(failure: Failure) -> Vec<Effect> {
+fn ended(failure: Failure, since: Monotonic) -> Vec<Effect> {
     let lost = failure.effect == Happened::Unknown;
-    let lost = lost.then(|| gap("a poll was cut off, and the platform may think it was answered"));
+    let lost = lost.then(|| gap(since, "a poll was cut off, and the platform may think it was answered"));
     lost.into_iter().chain([Calls::finish(failure)]).collect()
 }
 
-fn gap(why: &str) -> Effect {
-    Effect::Emit(Output::Gap { why: why.to_owned() })
+fn gap(since: Monotonic, why: &str) -> Effect {
+    Effect::Emit(Output::Gap { since, why: why.to_owned() })
 }
 
 /// How long the next poll may take, by what the platform says of its patience.

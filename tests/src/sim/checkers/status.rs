@@ -17,6 +17,9 @@ const HALF_OPEN: Duration = Duration::from_secs(42);
 /// An attempt has a deadline for the endpoint, the handshake and the first sign of life.
 const ATTEMPT: Duration = Duration::from_secs(40);
 
+/// The same of one that polls: a greeting, and two polls that nobody answers.
+const ATTEMPT_BY_POLLS: Duration = Duration::from_secs(100);
+
 /// A wait of a connection that merely lost its way; the platform's own wishes are shorter here.
 const WAIT: Duration = Duration::from_secs(65);
 
@@ -53,6 +56,8 @@ struct Seen {
     /// It has said that it is ready since then, with no socket, or with a half-open one.
     without_socket: Option<Duration>,
     half_open: Option<Duration>,
+    /// Polls the platform had got at the last look.
+    polls: u64,
     /// Pings the platform had got of it when the process started.
     pings_at_start: u64,
     /// Nothing may have been taken up before this is true.
@@ -126,7 +131,8 @@ impl Statuses {
                 (seen.since, seen.without_socket, seen.half_open) = (frozen, None, None);
             }
             seen.honest(stage, n, status.state, now)?;
-            seen.moves(n, &signature, parked, now)?;
+            let attempt = if n < stage.schedule().accounts { ATTEMPT } else { ATTEMPT_BY_POLLS };
+            seen.moves(n, &signature, parked, attempt, now)?;
             if status.state == AccountState::Ready && now < seen.since + LOOK && seen.due.is_some() {
                 seen.due = None;
             }
@@ -223,6 +229,9 @@ impl Seen {
     ) -> Result<(), String> {
         let counters = stage.world.wechat.counters(&stage.world.bots[bot].bot_id);
         let open = counters.is_ok_and(|counters| counters.open_polls > 0);
+        // Those that are answered at once are never seen open.
+        let before = std::mem::replace(&mut self.polls, pings(stage, stage.schedule().accounts + bot));
+        let open = open || self.polls > before;
         // One that began while nobody answered ends at its deadline.
         let reachable = stage.world.wechat.reach() == moorline_simulator::Reach::Open
             && now > stage.wechat_back + ONE_POLL;
@@ -245,14 +254,21 @@ impl Seen {
     }
 
     /// F-001: an account that is not ready tries again, for ever.
-    fn moves(&self, n: usize, signature: &Signature, parked: bool, now: Duration) -> Result<(), String> {
+    fn moves(
+        &self,
+        n: usize,
+        signature: &Signature,
+        parked: bool,
+        attempt: Duration,
+        now: Duration,
+    ) -> Result<(), String> {
         let bound = match signature.state {
             AccountState::Ready | AccountState::Stopped => return Ok(()),
-            _ if parked => PARKED + ATTEMPT,
-            AccountState::Parked => PARKED + ATTEMPT,
-            AccountState::Blocked => BLOCKED + ATTEMPT,
+            _ if parked => PARKED + attempt,
+            AccountState::Parked => PARKED + attempt,
+            AccountState::Blocked => BLOCKED + attempt,
             AccountState::Connecting | AccountState::Reconnecting if signature.next.is_some() => WAIT,
-            AccountState::Connecting | AccountState::Reconnecting => WAIT + ATTEMPT,
+            AccountState::Connecting | AccountState::Reconnecting => WAIT + attempt,
         };
         if now - self.since > bound {
             let for_how_long = (now - self.since).as_secs();

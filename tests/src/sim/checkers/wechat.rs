@@ -2,7 +2,7 @@
 
 use moorline_core::{ChatId, MessageId, Timestamp};
 use moorline_simulator::weixin::{Cursor, MessageRecord, Visible};
-use moorline_store::{LONGEST_PAGE, Listing as _, Page};
+use moorline_store::{Gap, LONGEST_PAGE, Listing as _, Page};
 
 use super::super::drive::Stage;
 use super::ledgers::{Ledgers, Shown};
@@ -91,8 +91,9 @@ pub(super) fn nothing_is_missing(stage: &Stage, ledgers: &Ledgers) -> Result<(),
             return Err(format!("liveness: {record:?} was never asked for"));
         }
         if !stage.has_gap(account(stage, &record), &record.handed_out) {
+            let gaps = stage.gaps(account(stage, &record));
             return Err(format!(
-                "a gap is never silent (F-040): {record:?} is not stored, and no gap tells of it"
+                "a gap is never silent (F-040): {record:?} is not stored, and no gap tells of it: {gaps:?}"
             ));
         }
     }
@@ -118,14 +119,18 @@ pub(super) fn not_asked_for(stage: &Stage) -> usize {
 }
 
 impl Stage {
+    /// All gaps of an account.
+    fn gaps(&self, account: usize) -> Vec<Gap> {
+        let (id, page) = (self.world.id(account), Page { before: None, limit: LONGEST_PAGE });
+        now(self.world.store.gaps(Some(&id), page)).map(|listed| listed.rows).unwrap_or_default()
+    }
+
     /// Whether a gap of the account tells of one of these moments. What a wall clock says that was set, or a machine that
     /// slept, is another time than the platform's: then there has to be a gap at all.
     fn has_gap(&self, account: usize, moments: &[Timestamp]) -> bool {
-        let page = Page { before: None, limit: LONGEST_PAGE };
-        let id = self.world.id(account);
-        let gaps = now(self.world.store.gaps(Some(&id), page)).map(|listed| listed.rows).unwrap_or_default();
         let clocks_differ = self.clock_was_set || !self.slept.is_zero();
-        gaps.iter()
+        self.gaps(account)
+            .iter()
             .any(|gap| clocks_differ || moments.iter().any(|at| gap.gap.from <= *at && *at <= gap.gap.to))
     }
 }

@@ -3,7 +3,7 @@
 
 use actix::prelude::*;
 use futures_util::FutureExt;
-use moorline_core::{GapId, Timestamp};
+use moorline_core::{GapId, Monotonic, Timestamp};
 use moorline_store::{Gap, LastHeard, NewGap, Op, Outcome, StoreError, Tx};
 use tokio::sync::oneshot;
 
@@ -28,9 +28,10 @@ impl Connection {
     }
 
     /// Something may have been handed out in vain.
-    pub(super) fn in_doubt(&mut self, why: String) {
+    pub(super) fn in_doubt(&mut self, since: Monotonic, why: String) {
+        let since = self.services.clock.wall().minus(self.services.clock.now() - since);
         tracing::debug!(account = %self.account.id, actor = "connection", generation = %self.env.generation, "messages may have been lost: {why}");
-        self.account.actors.watch.borrow_mut().doubt(Doubt::HandedOut(why));
+        self.account.actors.watch.borrow_mut().doubt(Doubt::HandedOut { since, why });
     }
 
     /// The connection looks well and may be deaf, or does so no more.

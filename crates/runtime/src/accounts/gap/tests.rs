@@ -37,7 +37,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn told() -> Doubt {
-    Doubt::HandedOut("an answer was lost".to_owned())
+    Doubt::HandedOut { since: Timestamp::from_millis(i64::MAX), why: "an answer was lost".to_owned() }
 }
 
 /// Hears something, and says what is to be recorded because of it.
@@ -263,4 +263,28 @@ fn a_gap_goes_on_over_a_restart_f040() {
     let clock = Clocks::default();
     clock.pass(5);
     assert_eq!(hear(&mut watch, &clock, Redelivery::Perhaps, true), [(-50, 5, GapKind::BrokenOff)]);
+}
+
+/// A process that was killed with the very first answer in its hands left no word of it.
+#[test]
+fn what_is_lost_before_the_first_sign_of_life_is_told_f040() {
+    let mut watch = Watch::after(&Life::default());
+    assert!(watch.is_new(Redelivery::Perhaps));
+    assert!(
+        !watch.is_new(Redelivery::UntilAcked(Duration::from_secs(60))) && !watch.is_new(Redelivery::None)
+    );
+    let moment = |seconds: u64| {
+        let span = Duration::from_secs(seconds);
+        (Timestamp::default() + span, Monotonic::from_origin(span))
+    };
+    let (at, here) = moment(10);
+    watch.begun(at, here);
+    assert!(!watch.is_new(Redelivery::Perhaps));
+    watch.heard(moment(12), Redelivery::Perhaps, true);
+    watch.doubt(Doubt::HandedOut { since: moment(11).0, why: "cut off".to_owned() });
+    watch.heard(moment(13), Redelivery::Perhaps, true);
+    let (gaps, _) = watch.due(moment(13).1, Redelivery::Perhaps).unwrap();
+    // A sign of life beside the doubtful call changes nothing.
+    assert_eq!((gaps[0].from, gaps[0].to), (moment(11).0, moment(13).0));
+    assert_ne!(at, moment(11).0);
 }
