@@ -31,7 +31,7 @@ use crate::model::Model;
 use crate::outside::Outside;
 
 /// When virtual time begins on the wall clock.
-const EPOCH_MS: i64 = 1_795_176_000_000;
+pub(crate) const EPOCH_MS: i64 = 1_795_176_000_000;
 
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);

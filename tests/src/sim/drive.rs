@@ -78,6 +78,8 @@ pub struct Stage {
     /// Faults that were set, with their kinds.
     set: Vec<(usize, Fault, String)>,
     set_on_wechat: Vec<(usize, weixin::Fault, String)>,
+    /// When polls were given up because somebody wanted an orderly end.
+    pub goodbyes: Vec<Duration>,
     /// Since when the other platform can be reached.
     pub wechat_back: Duration,
     /// When a user of the other channel last wrote so that what waits for that can go out.
@@ -205,6 +207,7 @@ impl Stage {
             commands: FuturesUnordered::new(),
             set: Vec::new(),
             set_on_wechat: Vec::new(),
+            goodbyes: Vec::new(),
             wechat_back: Duration::ZERO,
             nudged: Duration::ZERO,
             struck: BTreeMap::new(),

@@ -1,5 +1,7 @@
 //! The other platform's ledgers against the store.
 
+use std::time::Duration;
+
 use moorline_core::{ChatId, MessageId, Timestamp};
 use moorline_simulator::weixin::{Cursor, MessageRecord, Visible};
 use moorline_store::{Gap, LONGEST_PAGE, Listing as _, Page};
@@ -7,6 +9,10 @@ use moorline_store::{Gap, LONGEST_PAGE, Listing as _, Page};
 use super::super::drive::Stage;
 use super::ledgers::{Ledgers, Shown};
 use super::now;
+use crate::world::EPOCH_MS;
+
+/// What a poll may take.
+const ONE_POLL: Duration = Duration::from_secs(45);
 
 /// What our keys look like on the wire.
 const PREFIX: &str = "moorline-";
@@ -126,8 +132,17 @@ impl Stage {
     }
 
     /// Whether a gap of the account tells of one of these moments. What a wall clock says that was set, or a machine that
-    /// slept, is another time than the platform's: then there has to be a gap at all.
+    /// slept, is another time than the platform's: then there has to be a gap at all. An orderly end is none, although an
+    /// answer may have been on its way just then (docs/gaps.md).
     fn has_gap(&self, account: usize, moments: &[Timestamp]) -> bool {
+        let began = Timestamp::from_millis(EPOCH_MS);
+        let goodbye = |at: &Timestamp| {
+            let handed_out = at.since(began);
+            self.goodbyes.iter().any(|bye| *bye >= handed_out && *bye - handed_out < ONE_POLL)
+        };
+        if moments.iter().any(goodbye) {
+            return true;
+        }
         let clocks_differ = self.clock_was_set || !self.slept.is_zero();
         self.gaps(account)
             .iter()

@@ -94,6 +94,7 @@ impl Stage {
             Act::Restart { down } => {
                 if self.world.is_up() && !self.store.failed() {
                     self.strike(kind);
+                    self.goodbyes.push(self.now());
                     self.commands.clear();
                     self.world.shutdown().await;
                     self.gone(down, checkers)?;

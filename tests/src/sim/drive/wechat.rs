@@ -57,7 +57,10 @@ impl Stage {
                     self.strike(kind);
                 }
             }
-            WeChat::Operator(command) => self.command(kind, self.schedule().accounts + n, command),
+            WeChat::Operator(command) => {
+                self.goodbyes.push(self.now());
+                self.command(kind, self.schedule().accounts + n, command);
+            }
             WeChat::Panic(actor) => {
                 self.misled |= self.set_far;
                 let path = format!("runtime/accounts/weixin:w{n}{actor}");
