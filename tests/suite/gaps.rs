@@ -339,7 +339,7 @@ fn the_command_lists_gaps() {
     let account: AccountId = "feishu:a0".parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let directory = DataDir::open(&settings.data()).unwrap();
+        let directory = DataDir::open(settings.data()).unwrap();
         let store = SqliteStore::open(&directory, SqliteOptions::default()).unwrap();
         let heard = store.lives().await.unwrap()[&account].heard.unwrap();
         assert!(heard.orderly);
