@@ -91,7 +91,7 @@ impl Checkers {
         let Some(calm) = self.calm else { return Ok(false) };
         let mut wrong = self.statuses.not_well(stage, calm.since)?;
         wrong.extend(ledgers::not_settled(stage));
-        match wechat::not_asked_for(stage) {
+        match wechat::yet_to_come(stage, &self.ledgers) {
             0 => {}
             waiting => wrong.push(format!("{waiting} messages of users wait for a poll")),
         }

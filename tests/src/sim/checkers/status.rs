@@ -36,8 +36,8 @@ const WELL_BY_POLLS: Duration = Duration::from_secs(300);
 /// What a poll may take.
 const ONE_POLL: Duration = Duration::from_secs(45);
 
-/// Between two polls there is a moment, and the store, which is asked again after ten seconds at most.
-const BETWEEN_POLLS: Duration = Duration::from_secs(15);
+/// Between two polls there is a moment, and the store, which may have a queue of slow commits before it.
+const BETWEEN_POLLS: Duration = Duration::from_secs(40);
 
 /// After calm, where nothing waits for an operator: silence is found out, and a wait begins and ends (G6).
 const WELL: Duration = Duration::from_secs(125);

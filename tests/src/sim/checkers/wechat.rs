@@ -116,12 +116,13 @@ fn account(stage: &Stage, record: &MessageRecord) -> usize {
     n.map_or(usize::MAX, |n| stage.schedule().accounts + n)
 }
 
-/// What no poll has brought yet.
-pub(super) fn not_asked_for(stage: &Stage) -> usize {
-    stage
-        .world
-        .wechat
-        .read_ledger(|ledger| ledger.messages().filter(|record| record.handed_out.is_empty()).count())
+/// What no poll has brought yet, and what one has to bring again.
+pub(super) fn yet_to_come(stage: &Stage, ledgers: &Ledgers) -> usize {
+    let comes_again = stage.schedule().cursor == Cursor::Replay;
+    let waits = |record: &&MessageRecord| {
+        if comes_again { !ledgers.has(stage, record) } else { record.handed_out.is_empty() }
+    };
+    stage.world.wechat.read_ledger(|ledger| ledger.messages().filter(waits).count())
 }
 
 impl Stage {
