@@ -6,6 +6,7 @@ use std::time::Duration;
 use moorline_core::AccountState;
 use moorline_simulator::feishu::{Answer, Fault, Lost, Push, Redelivery, Times};
 use moorline_store::{Listing, OutboxFilter, Page, SqliteStore};
+use moorline_supervision::Fault as Drill;
 use moorline_tests::sim::store::{Mood, Moody};
 use moorline_tests::world::Parts;
 use moorline_tests::{Setup, World, in_virtual_time};
@@ -101,6 +102,36 @@ fn a_message_stored_after_its_connection_has_ended_and_the_next_is_ready_is_answ
         assert_eq!(world.status(0).state, AccountState::Ready, "before it is stored");
         store.clear();
         world.until("answered", 20 * SECOND, |w| w.copies("alice", "just in time") == 1).await;
+        world.check().await;
+    });
+}
+
+/// The accounts' supervisor ended while it waited for the store, and what it had begun went on without it: it started the
+/// new account beneath itself, where nothing runs any more, and its successor had started what there was before.
+#[test]
+fn what_a_supervisor_of_the_past_has_applied_is_settled_by_the_next_f077() {
+    in_virtual_time(async {
+        let inner = Arc::new(SqliteStore::inline(None).unwrap());
+        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
+        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
+        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let mut world = World::assemble(Setup::default(), parts, |_, _| {}).await;
+        world.settled().await;
+        let full = world.config();
+        world.reload(|config| drop(config.accounts.remove(1))).await.unwrap();
+        store.set(Mood::Slow(5 * SECOND));
+        let applying = world.begin_reload(full);
+        let applying = async {
+            let applied = applying.await;
+            drop(applied);
+        };
+        let panicking = async {
+            tokio::time::sleep(SECOND).await;
+            assert!(world.handle.drills().inject("runtime/accounts", Drill::Panic));
+        };
+        tokio::join!(applying, panicking);
+        store.clear();
+        world.all_ready(65 * SECOND).await;
         world.check().await;
     });
 }
