@@ -1,4 +1,3 @@
 //! The WeChat channel as a whole: runtime and simulated platform, in virtual time.
 
-mod expiry;
 mod life;

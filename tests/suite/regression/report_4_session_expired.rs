@@ -1,8 +1,10 @@
-//! -14 (openclaw-weixin#155): healed within seconds, never in the way of sending, and no storm when it cannot be healed.
+//! openclaw-weixin#155: -14 was answered by a pause of an hour, in which nothing was sent either, and by another after it.
+//! Here it is healed within seconds, is never in the way of sending, and makes no storm when it cannot be healed.
 
 use std::time::Duration;
 
-use moorline_core::{AccountState, BlockReason, Timestamp};
+use moorline_core::{AccountState, BlockReason, ChatId, Timestamp};
+use moorline_runtime::{AddJob, JobKind, MissedPolicy};
 use moorline_simulator::weixin::{Answer, Endpoint, Expiry, Fault, NewBot, Times};
 use moorline_tests::in_virtual_time;
 use moorline_tests::weixin::WeixinWorld;
@@ -46,6 +48,52 @@ fn a_greeting_that_fails_twice_costs_less_than_10_s_openclaw_weixin_155() {
         println!("answered {healed:?} after the token went stale");
         world.check().await;
     });
+}
+
+/// A message of the scheduler, every minute from the next full one on.
+async fn every_minute(world: &WeixinWorld, body: &str) {
+    let job = AddJob {
+        name: None,
+        account: world.id(0),
+        to: ChatId::new(ALICE),
+        schedule: "* * * * *".to_owned(),
+        zone: "UTC".to_owned(),
+        kind: JobKind::Text,
+        body: body.to_owned(),
+        missed: MissedPolicy::Once,
+        max_delay: 12 * 60 * MINUTE,
+        key: None,
+    };
+    world.handle.add_job(job).await.unwrap();
+}
+
+/// As in the report: the login lapses when nobody writes for hours, and then a job has something to say. It says it at
+/// once, whether the login was healed meanwhile or can never be.
+#[test]
+fn a_cron_send_is_delivered_at_once_while_polls_are_refused_and_after_a_night_of_that_f011() {
+    for (expiry, night, healed) in [
+        (Expiry::revoked(), 2 * SECOND, false),
+        (Expiry::revoked(), 10 * 60 * MINUTE, false),
+        (Expiry::until_notifystart(), 10 * 60 * MINUTE, true),
+    ] {
+        in_virtual_time(async {
+            let world = WeixinWorld::ready("0s").await;
+            answered(&world, "good night", SECOND).await;
+            world.simulator.expire(&world.bots[0].bot_id, expiry).unwrap();
+            tokio::time::sleep(night).await;
+            assert_eq!(world.status(0).state == AccountState::Ready, healed);
+            every_minute(&world, "good morning").await;
+            let due = MINUTE + 2 * SECOND;
+            world.until("delivered", due, |world| world.copies(ALICE, "good morning") == 1).await;
+            let at = world.simulator.read_ledger(|ledger| {
+                ledger.visible().find(|visible| visible.text == "good morning").unwrap().at
+            });
+            let late = at.as_millis() % 60_000;
+            assert!(late < 1_500, "delivered {late} ms after it was due");
+            assert_eq!(world.status(0).state == AccountState::Ready, healed);
+            world.check().await;
+        });
+    }
 }
 
 /// F-060: a reply that is ready while the poll is refused goes out.
