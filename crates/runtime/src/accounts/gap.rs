@@ -151,8 +151,6 @@ impl Watch {
             let heard = before.map_or(at, |before| before.at.min(at));
             let from = match doubt {
                 Some(Doubt::HandedOut { since, .. }) => heard.min(since),
-                // A call may have been under way when that sign of life came.
-                Some(Doubt::BrokenOff) if kind == GapKind::BrokenOff => heard.minus(CALL),
                 Some(Doubt::BrokenOff) | None => heard,
             };
             self.add(NewGap { from, to: at, kind, why });
@@ -172,6 +170,9 @@ impl Watch {
             && gap.from.since(last.to) < HEALTHY
         {
             gap.from = last.from;
+        } else if gap.kind == GapKind::BrokenOff {
+            // A call may have been under way when the last sign of life came.
+            gap.from = gap.from.minus(CALL);
         }
         self.unsaved.push(gap);
     }
