@@ -164,7 +164,7 @@ fn where_nothing_is_promised_every_end_without_a_goodbye_is_a_gap_f040() {
         sleep(SECOND).await;
         let found = gaps(&world).await;
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_just_before(found[0].gap.from, killed, MINUTE + 10 * SECOND);
+        assert_just_before(found[0].gap.from, killed, 2 * MINUTE + 10 * SECOND);
         assert_eq!((found[0].gap.to, found[0].gap.kind), (world.status(0).since, GapKind::BrokenOff));
 
         sleep(10 * MINUTE).await;

@@ -422,6 +422,13 @@ pub enum Verdict {
     Hold(HoldReason),
 }
 
+impl Verdict {
+    /// Whether it is on a message that a user wrote: our own ones and those of other programs come back, too (F-041).
+    pub fn is_of_a_user(self) -> bool {
+        !matches!(self, Self::Drop(DropReason::OwnMessage | DropReason::FromBot))
+    }
+}
+
 /// A message for the outbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewReply {

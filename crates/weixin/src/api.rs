@@ -196,7 +196,9 @@ pub(crate) fn read(
         let message = format!("{phase}: answered {what}, status {}", response.status);
         Failure::transient(message).with_unknown_effect()
     };
-    let answer = serde_json::from_slice(&response.body).map(Answer);
+    // One byte that is no text must not cost what stands beside it (protocol §4.2).
+    let body = String::from_utf8_lossy(&response.body);
+    let answer = serde_json::from_str(&body).map(Answer);
     let answer = answer.map_err(|_| unreadable("with something that is no JSON object"))?;
     let code = answer.code().ok_or_else(|| unreadable("with a code that is no number"))?;
     if code == 0 {

@@ -10,8 +10,8 @@ use actix::prelude::*;
 use futures_util::FutureExt;
 use moorline_channel::{Command, Delivery, Ended, Output, Start, drive};
 use moorline_core::{
-    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, HoldReason, InboxId, MessageId, Monotonic,
-    Route, millis,
+    AccountState, Chat, ChatId, ChatKind, ConversationId, Failure, FailureClass, HoldReason, InboxId,
+    MessageId, Monotonic, Route, millis,
 };
 use moorline_store::{NewMessage, Op, Outcome, StoreError, Tx, Verdict};
 use moorline_supervision::Env;
@@ -271,6 +271,7 @@ impl Connection {
         self.told_to_wait = failure.retry_after.is_some();
         let shared_fate = setback.state == AccountState::Reconnecting
             && setback.attempt > 1
+            && failure.class != FailureClass::SessionExpired
             && !self.told_to_wait
             && !self.cut_short;
         let waiting = tokio::time::sleep(setback.wait);

@@ -10,6 +10,9 @@ const EXPIRED_ROUNDS: u32 = 5;
 /// …and for this long, is over for good where sessions come from logins: a person has to log in again (F-011).
 const EXPIRED_FOR: Duration = Duration::from_secs(120);
 
+/// A session that has lasted this long had recovered.
+const RECOVERED_FOR: Duration = Duration::from_secs(60);
+
 /// Where the connection stands and what the next failure will cost.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
@@ -19,6 +22,8 @@ pub(crate) struct Lifecycle {
     failures: u32,
     /// The same for conflicts, which have a scale of their own: the first one waits a minute, whatever came before it.
     conflicts: u32,
+    /// The same for sessions that ended: the first one is rebuilt at once, whatever came before it.
+    sessions: u32,
     /// Attempts since the connection was last ready.
     attempts: u32,
     /// Since when, and how often, the platform has called the session expired without a sign of life in between.
@@ -57,7 +62,16 @@ impl Lifecycle {
     /// A life that begins in `state`, which has lasted since `down_since`: [`AccountState::Connecting`] for the first
     /// one, else whatever the end of the life before has left the account in.
     pub(crate) fn new(state: AccountState, down_since: Monotonic) -> Self {
-        Self { state, failures: 0, conflicts: 0, attempts: 0, expired: None, ready_since: None, down_since }
+        Self {
+            state,
+            failures: 0,
+            conflicts: 0,
+            sessions: 0,
+            attempts: 0,
+            expired: None,
+            ready_since: None,
+            down_since,
+        }
     }
 
     pub(crate) fn state(&self) -> AccountState {
@@ -71,7 +85,6 @@ impl Lifecycle {
 
     /// The platform showed that it is there; `Some` when that made the connection ready.
     pub(crate) fn alive(&mut self, now: Monotonic) -> Option<Recovered> {
-        self.expired = None;
         if self.state == AccountState::Ready {
             return None;
         }
@@ -83,10 +96,14 @@ impl Lifecycle {
     }
 
     /// What a failure is once it is seen as one of a series: a session that cannot be rebuilt needs a login. A notice of
-    /// the platform that all is well ends no series; only a sign of life does.
+    /// the platform that all is well ends no series, nor does a poll that is held for a while and then refused; only a
+    /// minute of health does.
     pub(crate) fn in_series(&mut self, failure: Failure, now: Monotonic) -> Failure {
         if failure.class != FailureClass::SessionExpired {
             return failure;
+        }
+        if self.ready_since.is_some_and(|since| now - since >= RECOVERED_FOR) {
+            self.expired = None;
         }
         let (since, times) = self.expired.unwrap_or((now, 0));
         let times = times.saturating_add(1);
@@ -112,11 +129,14 @@ impl Lifecycle {
         if let Some(since) = self.ready_since.take() {
             self.down_since = now;
             if now - since >= policy.transient.reset_after {
-                (self.failures, self.conflicts) = (0, 0);
+                (self.failures, self.conflicts, self.sessions) = (0, 0, 0);
             }
         }
-        let count =
-            if failure.class == FailureClass::Conflict { &mut self.conflicts } else { &mut self.failures };
+        let count = match failure.class {
+            FailureClass::Conflict => &mut self.conflicts,
+            FailureClass::SessionExpired => &mut self.sessions,
+            _ => &mut self.failures,
+        };
         *count = count.saturating_add(1);
         let count = *count;
         let blocked = BlockReason::of(failure.class);
@@ -225,11 +245,35 @@ mod tests {
             // The slow probe finds the same.
             let failure = life.in_series(expired(), now + Duration::from_secs(600));
             assert_eq!(failure.class, FailureClass::NeedsLogin);
-            // A sign of life ends the series.
+            // A sign of life that does not last ends nothing; one that does ends the series.
+            life.alive(now + Duration::from_secs(601));
+            let failure = life.in_series(expired(), now + Duration::from_secs(604));
+            assert_eq!(failure.class, FailureClass::NeedsLogin);
+            life.failed(&failure, &POLICY, now + Duration::from_secs(604), unit);
             life.alive(now + Duration::from_secs(700));
             let failure = life.in_series(expired(), now + Duration::from_secs(800));
             assert_eq!(failure.class, FailureClass::SessionExpired);
         }
+    }
+
+    /// An outage before it made the first -14 wait for as long as the outage's next attempt would have (F-011).
+    #[test]
+    fn the_first_session_that_ends_is_rebuilt_at_once_whatever_came_before_it_f011() {
+        let mut life = Lifecycle::new(AccountState::Connecting, at(0));
+        let expired = Failure::new(FailureClass::SessionExpired, "-14");
+        let mut wait = |failure: &Failure| life.failed(failure, &POLICY, at(0), 1.0).wait.as_secs();
+        assert_eq!(
+            [
+                wait(&lost()),
+                wait(&lost()),
+                wait(&lost()),
+                wait(&expired),
+                wait(&expired),
+                wait(&expired),
+                wait(&lost())
+            ],
+            [1, 2, 4, 0, 1, 2, 8]
+        );
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Token {
 impl State {
     pub(super) fn hear(&mut self, lease: &Lease, at: Timestamp, message: &NewMessage) -> Step {
         let outcome = self.receive(lease, at, message)?;
-        if matches!(outcome, Outcome::Applied(_)) {
+        if matches!(outcome, Outcome::Applied(_)) && message.verdict.is_of_a_user() {
             self.keep_token(lease, at, message)?;
             for Message { row, .. } in self.outbox.values_mut() {
                 if row.account == lease.account

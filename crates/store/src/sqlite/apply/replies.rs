@@ -10,7 +10,7 @@ impl Scope<'_> {
     /// A user's message; others that are put into the inbox open no window.
     pub(super) fn hear(&mut self, message: &NewMessage) -> Step {
         let outcome = self.receive(message)?;
-        if matches!(outcome, Outcome::Applied(_)) {
+        if matches!(outcome, Outcome::Applied(_)) && message.verdict.is_of_a_user() {
             self.keep_token(message)?;
             let row = params![self.lease.account, message.route.chat.as_str(), self.at.as_millis()];
             let released = self.conn.run(sql::RELEASE_HELD, row)?;
