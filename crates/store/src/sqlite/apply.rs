@@ -53,6 +53,8 @@ pub(super) fn apply(conn: &Connection, tx: &Tx) -> Step<Vec<Outcome>> {
             (Op::EndBoot { boot }, _) => end_boot(conn, boot.as_str(), tx.at)?,
             (Op::TakeOver { account }, _) => take_over(conn, account, tx.at)?,
             (&Op::Prune { before, dedupe_before, limit }, _) => {
+                // It goes by the sums, which must know of what came before it in the same transaction.
+                std::mem::take(&mut sessions).write(conn, tx.at)?;
                 prune::prune(conn, &mut tally, before, dedupe_before, limit)?
             }
             (Op::RememberAnswer { key, answer }, _) => requests::remember(conn, key, tx.at, answer)?,

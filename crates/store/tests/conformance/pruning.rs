@@ -174,3 +174,15 @@ async fn of_a_transcript_stays_what_an_agent_is_given() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_message_keeps_its_conversation_from_a_pruning_in_its_own_transaction() {
+    each(async |store| {
+        step(store, 2, receive(1, 0, DROP)).await;
+        let lease = Lease { account: account(0), epoch: Epoch::new(1) };
+        let both = Tx::under(&lease, at(9), [receive(2, 0, Verdict::Allow), prune(9, 2, 200)]);
+        // The message that was dropped, and nothing of its conversation.
+        assert_eq!(store.commit(both).await.unwrap(), [Applied(2), Applied(1)]);
+    })
+    .await;
+}
