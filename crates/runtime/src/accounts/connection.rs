@@ -537,16 +537,18 @@ async fn told_to_stop(commands: &mut mpsc::Receiver<Command>) {
     }
 }
 
-/// Where the platform is to go on, as it was stored with the last messages. Before an account is heard for the first time,
-/// the store is told that there is something to miss from now on (F-040).
+/// Where the platform is to go on, as it was stored with the last messages. Before it is asked anything, the store is told
+/// that there is something to miss from now on (F-040).
 async fn begin(services: &Services, account: &Account) -> Result<Option<String>, StoreError> {
-    let Some(kind) = account.plan.cursor() else { return Ok(None) };
     let watch = &account.actors.watch;
-    if watch.borrow().is_new(account.plan.capabilities().redelivery) {
-        let (at, here) = (services.clock.wall(), services.clock.with_sleep());
-        services.store.commit(Tx::under(&account.lease, at, [Op::Heard { at, orderly: false }])).await?;
-        watch.borrow_mut().begun(at, here);
+    let (at, here) = (services.clock.wall(), services.clock.with_sleep());
+    let begins = watch.borrow().begins(at, account.plan.capabilities().redelivery);
+    if let Some(heard) = begins {
+        let op = Op::Heard { at: heard.at, orderly: heard.orderly };
+        services.store.commit(Tx::under(&account.lease, at, [op])).await?;
+        watch.borrow_mut().begun(heard, here);
     }
+    let Some(kind) = account.plan.cursor() else { return Ok(None) };
     let cursor = services.store.cursor(&account.id, &kind).await?;
     Ok(cursor.filter(|cursor| !cursor.is_empty()))
 }

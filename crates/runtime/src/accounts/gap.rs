@@ -80,7 +80,7 @@ pub(crate) struct Watch {
     last: Option<NewGap>,
     /// When the next sign of life is worth a commit.
     next_write: Monotonic,
-    /// Nothing was heard since the goodbye.
+    /// Nothing was heard, and nothing asked of the platform, since the goodbye that is on disk.
     parted: bool,
 }
 
@@ -99,19 +99,23 @@ impl Watch {
             heard: life.heard.map(|heard| Sign { at: heard.at, here: None }),
             doubt: life.heard.filter(|heard| !heard.orderly).map(|_| Doubt::BrokenOff),
             last: life.last_gap.as_ref().map(|last| last.gap.clone()),
+            parted: life.heard.is_some_and(|heard| heard.orderly),
             ..Self::default()
         }
     }
 
-    /// Whether the store has to be told that something may be missed from now on, before anything is asked of the platform
-    /// for the first time. Not where the platform promises enough, or signs of life are known.
-    pub(crate) fn is_new(&self, redelivery: Redelivery) -> bool {
-        self.heard.is_none() && redelivery == Redelivery::Perhaps
+    /// What the store has to be told before anything is asked of the platform, if it has to: that something may be missed
+    /// from now on. It knows that already where there was no goodbye since. Not where the platform promises enough.
+    pub(crate) fn begins(&self, at: Timestamp, redelivery: Redelivery) -> Option<LastHeard> {
+        let knows = self.heard.is_some() && !self.parted;
+        let at = self.heard.map_or(at, |heard| heard.at);
+        (redelivery == Redelivery::Perhaps && !knows).then_some(LastHeard { at, orderly: false })
     }
 
     /// The store has been told.
-    pub(crate) fn begun(&mut self, at: Timestamp, here: Monotonic) {
-        self.heard.get_or_insert(Sign { at, here: Some(here) });
+    pub(crate) fn begun(&mut self, heard: LastHeard, here: Monotonic) {
+        self.heard = Some(Sign { at: heard.at, here: Some(here) });
+        self.parted = false;
     }
 
     /// Something happened because of which the next sign of life may end a gap. What the connector says outweighs the

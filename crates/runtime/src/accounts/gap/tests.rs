@@ -270,17 +270,18 @@ fn a_gap_goes_on_over_a_restart_f040() {
 #[test]
 fn what_is_lost_before_the_first_sign_of_life_is_told_f040() {
     let mut watch = Watch::after(&Life::default());
-    assert!(watch.is_new(Redelivery::Perhaps));
-    assert!(
-        !watch.is_new(Redelivery::UntilAcked(Duration::from_secs(60))) && !watch.is_new(Redelivery::None)
-    );
+    for promise in [Redelivery::UntilAcked(Duration::from_secs(60)), Redelivery::None] {
+        assert_eq!(watch.begins(Timestamp::default(), promise), None);
+    }
     let moment = |seconds: u64| {
         let span = Duration::from_secs(seconds);
         (Timestamp::default() + span, Monotonic::from_origin(span))
     };
     let (at, here) = moment(10);
-    watch.begun(at, here);
-    assert!(!watch.is_new(Redelivery::Perhaps));
+    let begins = watch.begins(at, Redelivery::Perhaps);
+    assert_eq!(begins, Some(LastHeard { at, orderly: false }));
+    watch.begun(begins.unwrap(), here);
+    assert_eq!(watch.begins(at, Redelivery::Perhaps), None);
     watch.heard(moment(12), Redelivery::Perhaps, true);
     watch.doubt(Doubt::HandedOut { since: moment(11).0, why: "cut off".to_owned() });
     watch.heard(moment(13), Redelivery::Perhaps, true);
@@ -288,4 +289,25 @@ fn what_is_lost_before_the_first_sign_of_life_is_told_f040() {
     // A sign of life beside the doubtful call changes nothing.
     assert_eq!((gaps[0].from, gaps[0].to), (moment(11).0, moment(13).0));
     assert_ne!(at, moment(11).0);
+}
+
+/// A goodbye is not true any more as soon as the platform is asked again: what it hands out then may be lost together with
+/// the process, before any sign of life.
+#[test]
+fn what_is_asked_for_after_a_goodbye_may_be_lost_again_f040() {
+    let clock = Clocks::default();
+    let parted = LastHeard { at: clock.now().0, orderly: true };
+    let mut watch = Watch::after(&Life { heard: Some(parted), last_gap: None });
+    for _ in 0..2 {
+        clock.pass(100);
+        // Whatever was written since the goodbye may be what is lost.
+        let begins = watch.begins(clock.now().0, Redelivery::Perhaps).unwrap();
+        assert_eq!(begins, LastHeard { orderly: false, ..parted });
+        watch.begun(begins, clock.here());
+        assert_eq!(watch.begins(clock.now().0, Redelivery::Perhaps), None);
+        let mut next = Watch::after(&Life { heard: Some(begins), last_gap: None });
+        assert_eq!(next.begins(clock.now().0, Redelivery::Perhaps), None);
+        assert_eq!(hear(&mut next, &clock, Redelivery::Perhaps, true).len(), 1);
+        assert_eq!(watch.part(), Some((Vec::new(), parted)), "nothing was handed out in vain");
+    }
 }
