@@ -13,6 +13,8 @@ use crate::world::EPOCH_MS;
 
 /// What a poll may take.
 const ONE_POLL: Duration = Duration::from_secs(45);
+/// What a poll may take that is cut off, with the next one, which tells of it.
+const ONE_POLL_IN_VAIN: Duration = Duration::from_secs(60);
 
 /// What our keys look like on the wire.
 const PREFIX: &str = "moorline-";
@@ -116,12 +118,14 @@ fn account(stage: &Stage, record: &MessageRecord) -> usize {
     n.map_or(usize::MAX, |n| stage.schedule().accounts + n)
 }
 
-/// What no poll has brought yet, and what one has to bring again.
+/// What no poll has brought yet, and what one has to bring again; what is on its way is not lost yet.
 pub(super) fn yet_to_come(stage: &Stage, ledgers: &Ledgers) -> usize {
     let comes_again = stage.schedule().cursor == Cursor::Replay;
-    let waits = |record: &&MessageRecord| {
-        if comes_again { !ledgers.has(stage, record) } else { record.handed_out.is_empty() }
+    let began = Timestamp::from_millis(EPOCH_MS);
+    let on_its_way = |record: &MessageRecord| {
+        record.handed_out.last().is_none_or(|at| stage.now() < at.since(began) + ONE_POLL_IN_VAIN)
     };
+    let waits = |record: &&MessageRecord| !ledgers.has(stage, record) && (comes_again || on_its_way(record));
     stage.world.wechat.read_ledger(|ledger| ledger.messages().filter(waits).count())
 }
 
