@@ -7,6 +7,7 @@ use moorline_core::AccountState;
 use moorline_simulator::feishu::{Answer, Fault, Lost, Push, Redelivery, Times};
 use moorline_store::{Listing, OutboxFilter, Page, SqliteStore};
 use moorline_supervision::Fault as Drill;
+use moorline_tests::disguise::Disguise;
 use moorline_tests::sim::store::{Mood, Moody};
 use moorline_tests::world::Parts;
 use moorline_tests::{Setup, World, in_virtual_time};
@@ -132,6 +133,34 @@ fn what_a_supervisor_of_the_past_has_applied_is_settled_by_the_next_f077() {
         tokio::join!(applying, panicking);
         store.clear();
         world.all_ready(65 * SECOND).await;
+        world.check().await;
+    });
+}
+
+/// It waited for the store's word for as long as the store liked, and said of itself only that it was connecting.
+#[test]
+fn an_attempt_that_waits_for_the_store_ends_and_says_so_f001() {
+    in_virtual_time(async {
+        let inner = Arc::new(SqliteStore::inline(None).unwrap());
+        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
+        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
+        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let setup = Setup { disguise: Disguise::noncommittal(), ..Setup::default() };
+        let world = World::assemble(setup, parts, |_, _| {}).await;
+        world.settled().await;
+        world.handle.stop(&world.id(0)).await.unwrap();
+        store.set(Mood::Slow(100 * SECOND));
+        let starting = async { world.handle.start(&world.id(0)).await.unwrap() };
+        let looking = async {
+            tokio::time::sleep(40 * SECOND).await;
+            let status = world.status(0);
+            let cause = status.cause.map(|cause| cause.message).unwrap_or_default();
+            assert!(cause.contains("the store is not ready for it: no answer for 30 s"), "{cause}");
+            assert!(status.attempt > 1);
+            store.clear();
+        };
+        tokio::join!(starting, looking);
+        world.all_ready(120 * SECOND).await;
         world.check().await;
     });
 }

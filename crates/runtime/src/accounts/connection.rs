@@ -38,6 +38,10 @@ const STORING: usize = 1_024;
 /// How often the log is told again that an operator has to act.
 const BLOCKED_EVERY: Duration = Duration::from_secs(3_600);
 
+/// How long the store may take to say where the platform is to go on. After that the attempt has failed, and shows it
+/// (F-001).
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(30);
+
 /// What a driver may have told us that we have not handled yet.
 const OUTPUTS: usize = 256;
 
@@ -183,23 +187,18 @@ impl Connection {
         let (services, account) = (Rc::clone(&self.services), Rc::clone(&self.account));
         let seed = services.random.number();
         let driving = actix::fut::wrap_future(async move {
-            let admitted = tokio::select! {
+            let prepared = tokio::select! {
                 biased;
-                admitted = admit(&services, &account, number == 1) => admitted,
+                prepared = prepare(&services, &account, number == 1) => prepared,
                 () = told_to_stop(&mut command_rx) => return Ended::Stopped,
             };
-            if let Err(failure) = admitted {
-                return Ended::Failed(failure);
-            }
-            let ended = match begin(&services, &account).await {
+            let ended = match prepared {
                 Ok(cursor) => {
                     let machine = account.plan.connector(Start { cursor, seed });
                     let network = services.network_of(&account.id);
                     drive(machine, network, services.clock.clone(), command_rx, output_tx).await
                 }
-                Err(error) => {
-                    Ended::Failed(Failure::transient(format!("the store is not ready for it: {error}")))
-                }
+                Err(failure) => Ended::Failed(failure),
             };
             drop(guard);
             ended
@@ -534,6 +533,16 @@ async fn told_to_stop(commands: &mut mpsc::Receiver<Command>) {
         if matches!(command, Command::Stop) {
             return;
         }
+    }
+}
+
+/// What has to be there before the platform is asked for anything: its turn among the accounts, and the store's word.
+async fn prepare(services: &Services, account: &Account, first: bool) -> Result<Option<String>, Failure> {
+    admit(services, account, first).await?;
+    let not_ready = |why: String| Failure::transient(format!("the store is not ready for it: {why}"));
+    match tokio::time::timeout(STORE_ANSWERS_WITHIN, begin(services, account)).await {
+        Ok(begun) => begun.map_err(|error| not_ready(error.to_string())),
+        Err(_) => Err(not_ready(format!("no answer for {} s", STORE_ANSWERS_WITHIN.as_secs()))),
     }
 }
 

@@ -119,12 +119,17 @@ impl Watch {
     }
 
     /// Something happened because of which the next sign of life may end a gap. What the connector says outweighs the
-    /// other.
+    /// other, and begins no later.
     pub(crate) fn doubt(&mut self, doubt: Doubt) {
-        // The first of several counts: a gap begins with it.
-        if !matches!(self.doubt, Some(Doubt::HandedOut { .. })) {
-            self.doubt = Some(doubt);
-        }
+        self.doubt = match (self.doubt.take(), doubt) {
+            // The first of several counts: a gap begins with it.
+            (Some(Doubt::HandedOut { since, why }), _) => Some(Doubt::HandedOut { since, why }),
+            (Some(Doubt::BrokenOff), Doubt::HandedOut { since, why }) => {
+                let broken_off = self.heard.map_or(since, |heard| heard.at.minus(CALL));
+                Some(Doubt::HandedOut { since: since.min(broken_off), why })
+            }
+            (_, doubt) => Some(doubt),
+        };
     }
 
     /// The connection's actor is gone: what was on its way to the store is put down by the next.

@@ -150,7 +150,9 @@ fn what_the_connector_says_outweighs_a_broken_connection() {
         for told_now in [first, !first] {
             watch.doubt(if told_now { told() } else { Doubt::BrokenOff });
         }
-        assert_eq!(hear(&mut watch, &clock, ALL[1], true), [(0, 5, GapKind::HandedOut)]);
+        // A call may have been under way when it broke.
+        let from = if first { 0 } else { -60 };
+        assert_eq!(hear(&mut watch, &clock, ALL[1], true), [(from, 5, GapKind::HandedOut)]);
     }
 }
 
@@ -310,4 +312,16 @@ fn what_is_asked_for_after_a_goodbye_may_be_lost_again_f040() {
         assert_eq!(hear(&mut next, &clock, Redelivery::Perhaps, true).len(), 1);
         assert_eq!(watch.part(), Some((Vec::new(), parted)), "nothing was handed out in vain");
     }
+}
+
+/// A process ended with a call in doubt, and the first call of the next one was in doubt, too.
+#[test]
+fn what_the_connector_says_does_not_hide_what_broke_off_before_f040() {
+    let clock = Clocks::default();
+    let left = LastHeard { at: clock.now().0, orderly: false };
+    let mut watch = Watch::after(&Life { heard: Some(left), last_gap: None });
+    clock.pass(50);
+    watch.doubt(Doubt::HandedOut { since: clock.now().0, why: "cut off".to_owned() });
+    clock.pass(50);
+    assert_eq!(hear(&mut watch, &clock, Redelivery::Perhaps, true), [(-60, 100, GapKind::HandedOut)]);
 }
