@@ -16,20 +16,20 @@ use moorline_tests::world::VirtualClock;
 use moorline_tests::{Logs, in_virtual_time};
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Accounts `chat:a`, `chat:b`, … of a platform that people log in to.
-struct Rig {
-    phones: Phones,
-    logins: MemoryLogins,
-    handle: Handle,
-    runtime: Option<Runtime>,
+pub(super) struct Rig {
+    pub(super) phones: Phones,
+    pub(super) logins: MemoryLogins,
+    pub(super) handle: Handle,
+    pub(super) runtime: Option<Runtime>,
     names: Vec<&'static str>,
 }
 
 impl Rig {
-    async fn start(names: &[&'static str], saved: &[(&str, &str)]) -> Self {
+    pub(super) async fn start(names: &[&'static str], saved: &[(&str, &str)]) -> Self {
         let (phones, logins) = (Phones::default(), MemoryLogins::default());
         for (account, token) in saved {
             phones.issue(token);
@@ -39,7 +39,18 @@ impl Rig {
         Self::on(phones, logins, names).await
     }
 
-    async fn on(phones: Phones, logins: MemoryLogins, names: &[&'static str]) -> Self {
+    pub(super) async fn on(phones: Phones, logins: MemoryLogins, names: &[&'static str]) -> Self {
+        let front = Rc::new(logins.clone());
+        Self::behind(front, phones, logins, names).await
+    }
+
+    /// The runtime sees the logins through `front`.
+    pub(super) async fn behind(
+        front: Rc<dyn Logins>,
+        phones: Phones,
+        logins: MemoryLogins,
+        names: &[&'static str],
+    ) -> Self {
         let (config, plans) = phones.configure(names);
         let clock = VirtualClock::start();
         let runtime = Runtime::start(Options {
@@ -47,7 +58,7 @@ impl Rig {
             plans,
             agents: BTreeMap::new(),
             store: Arc::new(SqliteStore::inline(None).unwrap()),
-            logins: Rc::new(logins.clone()),
+            logins: front,
             network: phones.network(),
             clock: clock as Arc<dyn Clock>,
             boot: BootId::new("boot"),
@@ -63,16 +74,16 @@ impl Rig {
         Self { phones, logins, handle, runtime: Some(runtime), names: names.to_vec() }
     }
 
-    fn status(&self, account: &str) -> AccountStatus {
+    pub(super) fn status(&self, account: &str) -> AccountStatus {
         self.handle.board().account(&id(account)).unwrap()
     }
 
-    fn waits(&self, account: &str) -> bool {
+    pub(super) fn waits(&self, account: &str) -> bool {
         let status = self.status(account);
         status.state == AccountState::Blocked && status.blocked == Some(BlockReason::NeedsLogin)
     }
 
-    async fn until(&self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
+    pub(super) async fn until(&self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
         let began = Instant::now();
         while !condition(self) {
             let statuses = || self.names.iter().map(|name| self.status(name)).collect::<Vec<_>>();
@@ -82,26 +93,26 @@ impl Rig {
         began.elapsed()
     }
 
-    async fn ready(&self, account: &str) {
+    pub(super) async fn ready(&self, account: &str) {
         self.until(&format!("{account} ready"), 5 * SECOND, |rig| {
             rig.status(account).state == AccountState::Ready && rig.status(account).identity.id.is_some()
         })
         .await;
     }
 
-    async fn begin(&self, account: &str) -> LoginView {
+    pub(super) async fn begin(&self, account: &str) -> LoginView {
         self.handle.login(&id(account), None).await.unwrap()
     }
 
-    async fn typed(&self, account: &str, code: &str) -> Result<LoginView, CommandError> {
+    pub(super) async fn typed(&self, account: &str, code: &str) -> Result<LoginView, CommandError> {
         self.handle.login(&id(account), Some(Secret::new(code))).await
     }
 
-    async fn view(&self, account: &str) -> LoginView {
+    pub(super) async fn view(&self, account: &str) -> LoginView {
         self.handle.login_state(&id(account)).await.unwrap()
     }
 
-    async fn state(&self, account: &str, state: LoginState) -> LoginView {
+    pub(super) async fn state(&self, account: &str, state: LoginState) -> LoginView {
         let began = Instant::now();
         loop {
             let view = self.view(account).await;
@@ -113,22 +124,22 @@ impl Rig {
         }
     }
 
-    async fn save(&self, account: &str, login: SavedLogin) {
+    pub(super) async fn save(&self, account: &str, login: SavedLogin) {
         let saved = Saved { login, person: None, saved_at: Timestamp::from_millis(1) };
         self.logins.save(&id(account), saved).await.unwrap();
     }
 
-    async fn reload(&self) -> moorline_runtime::Applied {
+    pub(super) async fn reload(&self) -> moorline_runtime::Applied {
         let (config, plans) = self.phones.configure(&self.names);
         self.handle.apply(config, plans).await.unwrap()
     }
 }
 
-fn id(account: &str) -> AccountId {
+pub(super) fn id(account: &str) -> AccountId {
     format!("chat:{account}").parse().unwrap()
 }
 
-fn qr(view: &LoginView) -> &str {
+pub(super) fn qr(view: &LoginView) -> &str {
     view.qr.as_ref().unwrap().expose()
 }
 

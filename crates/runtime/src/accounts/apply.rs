@@ -58,10 +58,9 @@ impl Handler<Apply> for Accounts {
 
     fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
-        let turn = Rc::clone(&self.applying);
         Box::pin(async move {
             // One after the other: a reload during a reload waits, and then sees what the first has left (F-077).
-            let _turn = turn.lock().await;
+            let _turn = services.applying.lock().await;
             let Apply { config, plans } = apply;
             let difference = Difference::between(&services.settings().config, &config);
             let mut applied = report(&difference, &config);
@@ -126,13 +125,7 @@ impl Handler<Apply> for Accounts {
             let wanted = |id: &&AccountId| !services.stopped.borrow().contains(*id);
             for account in restarted.iter().chain(epochs.keys()).filter(wanted) {
                 let Some(account) = services.accounts.get(account) else { continue };
-                services.board.update(&account.id, |status| {
-                    status.enter(AccountState::Connecting, services.clock.wall());
-                });
-                // The supervisor that began this may be gone by now, and its successor have started what there was then.
-                if !Self::launch(&services, &children, Rc::clone(&account)) {
-                    services.keeper.tell(Settle { account: account.id.clone(), renew: true });
-                }
+                Self::launch_anew(&services, &children, account);
             }
             for account in &difference.removed {
                 services.keeper.tell(Settle { account: account.clone(), renew: false });

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, AccountState, BlockReason, Failure, FailureClass};
+use moorline_core::{AccountId, BlockReason, Failure, FailureClass};
 
 use super::{Accounts, stop_account};
 use crate::logins::Means;
@@ -24,10 +24,9 @@ impl Handler<TakeUp> for Accounts {
 
     fn handle(&mut self, message: TakeUp, _: &mut Context<Self>) -> Self::Result {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
-        let turn = Rc::clone(&self.applying);
         Box::pin(async move {
             // Not while a configuration is applied: each of the two sees what the other has left.
-            let _turn = turn.lock().await;
+            let _turn = services.applying.lock().await;
             let TakeUp { account: id, why } = message;
             let Some(account) = services.accounts.get(&id) else { return false };
             let configured = Arc::clone(&account.means.configured);
@@ -51,10 +50,7 @@ impl Handler<TakeUp> for Accounts {
             stop_account(Rc::clone(&services), children.clone(), id).await;
             let account = take_up(&services, &account, found);
             if !services.stopped.borrow().contains(&account.id) {
-                services.board.update(&account.id, |status| {
-                    status.enter(AccountState::Connecting, services.clock.wall());
-                });
-                Self::launch(&services, &children, account);
+                Self::launch_anew(&services, &children, account);
             }
             true
         })

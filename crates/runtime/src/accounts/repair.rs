@@ -169,10 +169,10 @@ impl Handler<DiscardRows> for Accounts {
     type Result = ResponseFuture<Result<bool, CommandError>>;
 
     fn handle(&mut self, DiscardRows(id): DiscardRows, _: &mut Context<Self>) -> Self::Result {
-        let (services, turn) = (Rc::clone(&self.services), Rc::clone(&self.applying));
+        let services = Rc::clone(&self.services);
         Box::pin(async move {
             // No configuration brings the account back meanwhile.
-            let _turn = turn.lock().await;
+            let _turn = services.applying.lock().await;
             if services.accounts.get(&id).is_some() {
                 return Err(CommandError::Configured(id));
             }
