@@ -14,8 +14,8 @@ mod parts;
 mod repair;
 mod vigil;
 
-pub use apply::Applied;
 pub(crate) use apply::Apply;
+pub use apply::{Applied, UnreadableLogin};
 pub(crate) use call::with_token;
 pub(crate) use connection::{Awoken, Connection, Drain, Probe};
 pub(crate) use credentials::Credentials;
@@ -24,7 +24,7 @@ pub(crate) use identity::{IdentityProbe, ProbeNow};
 pub(crate) use login::TakeUp;
 pub(crate) use outbox::{Due, Flush, Outbox, TryNow};
 pub(crate) use parts::parts;
-pub(crate) use repair::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
+pub(crate) use repair::{Deleted, DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 use moorline_core::{AccountId, AccountState, ChannelName, Timestamp};
-use moorline_runtime::{LoginState, Logins, LoginsError, MemoryLogins, Saved};
+use moorline_runtime::{Ended, LoginState, Logins, LoginsError, MemoryLogins, Saved};
 use moorline_supervision::Fault;
 use moorline_tests::phones::Phones;
 use moorline_tests::{Logs, in_virtual_time};
@@ -39,8 +39,16 @@ impl Logins for Slow {
         self.inner.save(account, saved)
     }
 
-    fn remove(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<(), LoginsError>> {
+    fn remove(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<bool, LoginsError>> {
         self.inner.remove(account)
+    }
+
+    fn end(&self, account: &AccountId, ended: Ended) -> LocalBoxFuture<'static, Result<(), LoginsError>> {
+        self.inner.end(account, ended)
+    }
+
+    fn ended(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<Option<Ended>, LoginsError>> {
+        self.inner.ended(account)
     }
 
     fn all(

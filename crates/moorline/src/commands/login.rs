@@ -3,7 +3,6 @@
 
 mod person;
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -106,7 +105,7 @@ async fn here(place: &Place, typed: &str, as_json: bool) -> Result<Code> {
     let session = LoginSession {
         account: id.clone(),
         plan,
-        refused: BTreeSet::new(),
+        known: settings.config.accounts.iter().map(|account| account.id.clone()).collect(),
         logins: Rc::new(LoginFiles::new(directory.path())),
         http: transport.network().http,
         clock: Arc::new(SystemClock::new()),
