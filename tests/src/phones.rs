@@ -114,7 +114,22 @@ impl Phones {
     /// When a name cannot be one.
     #[must_use]
     pub fn configure(&self, names: &[&str]) -> (Config, BTreeMap<AccountId, Arc<dyn Plan>>) {
-        let mut text = "data_dir = \"unused\"\n[agents.default]\nkind = \"echo\"\n".to_owned();
+        self.configure_at("http://chat.test", names)
+    }
+
+    /// The same, with the platform somewhere else.
+    ///
+    /// # Panics
+    /// When a name or the address cannot be one.
+    #[must_use]
+    pub fn configure_at(
+        &self,
+        base_url: &str,
+        names: &[&str],
+    ) -> (Config, BTreeMap<AccountId, Arc<dyn Plan>>) {
+        let mut text = format!(
+            "data_dir = \"unused\"\n[agents.default]\nkind = \"echo\"\n[channels.chat]\nbase_url = \"{base_url}\"\n"
+        );
         for name in names {
             let _ = writeln!(text, "[channels.chat.accounts.{name}]");
         }

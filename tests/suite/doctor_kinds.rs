@@ -399,6 +399,27 @@ fn offline() -> Kinds {
     found
 }
 
+/// The same of logins by a person.
+fn saved_logins() -> Kinds {
+    let settings = Settings::of_tables(
+        "[agents.default]\nkind = \"echo\"\n[channels.weixin.accounts.a]\n[channels.weixin.accounts.b]\n",
+    );
+    let logins = settings.data().join("logins");
+    fs::create_dir_all(&logins).unwrap();
+    for name in ["b", "gone"] {
+        fs::write(logins.join(format!("weixin.{name}.json")), "{").unwrap();
+    }
+    let (_, text) = settings.command(&["--json", "doctor", "--offline"]);
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let found: BTreeSet<&str> = report["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|finding| finding["kind"].as_str())
+        .collect();
+    FindingKind::ALL.iter().copied().filter(|kind| found.contains(kind.as_str())).collect()
+}
+
 #[test]
 fn every_kind_of_finding_in_the_code_is_provoked_and_shown_f101() {
     let mut found = Kinds::new();
@@ -416,6 +437,7 @@ fn every_kind_of_finding_in_the_code_is_provoked_and_shown_f101() {
     found.extend(in_virtual_time(alerts()));
     found.extend(in_virtual_time(what_may_be_missing()));
     found.extend(offline());
+    found.extend(saved_logins());
     let missing: Vec<&FindingKind> = FindingKind::ALL.iter().filter(|kind| !found.contains(kind)).collect();
     assert!(missing.is_empty(), "never provoked: {missing:?}");
 }

@@ -2,3 +2,4 @@
 
 mod binary;
 mod runtime;
+mod taking_up;

@@ -156,6 +156,7 @@ fn of_command(error: &CommandError) -> Code {
         CommandError::InvalidSchedule(_) => Code::InvalidSchedule,
         CommandError::TooManyJobs(_) => Code::TooManyJobs,
         CommandError::Busy => Code::Busy,
+        CommandError::Logins(_) => Code::InternalError,
         CommandError::Store(StoreError::Full) => Code::StoreFull,
         CommandError::Store(StoreError::Failed(_)) => Code::StoreFailed,
         CommandError::Store(StoreError::Refused(_)) => Code::StoreRefused,

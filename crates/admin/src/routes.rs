@@ -176,7 +176,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .refuses(&[Code::Busy, Code::EmptyField]),
         delete(
             "/v1/accounts/{id}/rows",
-            "Deletes the rows of an account that is not configured.",
+            "Deletes the rows of an account that is not configured, and its saved login.",
             repair::discard_rows,
         )
         .refuses(STORE)

@@ -128,6 +128,29 @@ impl Problem {
         Self::at_account(source, account, &fault)
     }
 
+    /// Nobody has logged an account in that a person logs in.
+    pub fn not_logged_in(source: &Source, account: &Account) -> Self {
+        let fault = Fault::LoginMissing { account: account.id.to_string() };
+        Self::at_account(source, account, &fault)
+    }
+
+    /// The saved login of an account cannot be read.
+    pub fn login_unreadable(source: &Source, account: &Account, why: &str) -> Self {
+        let fault = Fault::LoginUnreadable { account: account.id.to_string(), why: why.to_owned() };
+        Self::at_account(source, account, &fault)
+    }
+
+    /// Others may read a saved login: what was found, and the command that changes it.
+    pub fn login_exposed(file: PathBuf, what: &str, command: &str) -> Self {
+        let fault = Fault::LoginExposed { what: what.to_owned(), command: command.to_owned() };
+        Self::new(file, None, None, &fault)
+    }
+
+    /// A file is the saved login of an account that is not configured.
+    pub fn login_unused(file: PathBuf, account: &AccountId) -> Self {
+        Self::new(file, None, None, &Fault::LoginUnused { account: account.to_string() })
+    }
+
     fn at_account(source: &Source, account: &Account, fault: &Fault) -> Self {
         Self::new(source.path.clone(), Some(account.position), Some(account.id.config_key()), fault)
     }

@@ -51,7 +51,7 @@ macro_rules! faults {
     };
 }
 
-// The file as a whole: 01. Secrets: 02. Accounts: 03. The network: 04.
+// The file as a whole: 01. Secrets: 02. Accounts: 03. The network: 04. Hosts: 05. Saved logins: 06.
 faults! {
     "ML0101" Error Unreadable { error } "cannot be read: {error}",
     "ML0102" Error NotToml { error } "{error}",
@@ -108,6 +108,14 @@ faults! {
     "ML0405" Error Webhook "expected an http or https address, without user and password in front of the host",
     "ML0501" Error Unreachable { address, error }
         "{address} cannot be reached: {error}; a start is possible, and the account would go on trying",
+
+    "ML0601" Warning LoginMissing { account } "nobody is logged in: `moorline login {account}`",
+    "ML0602" Warning LoginUnreadable { account, why }
+        "its saved login cannot be read: {why}; `moorline login {account}` makes another",
+    "ML0603" Warning LoginExposed { what, command } "others can read saved logins: {what}: {command}",
+    "ML0604" Warning LoginUnused { account }
+        "is the login of {account}, which is not configured: configure it again, or `moorline account discard-rows \
+         {account}`, which removes the login too",
 }
 
 impl Fault {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use http::uri::Authority;
 use moorline_config::{Account, Diagnosis, Network, Problem, Source, reference};
+use moorline_runtime::{Exposed, LoginFault};
 use moorline_transport::Proxy;
 use serde_json::{Value, json};
 use tokio::net::{TcpStream, lookup_host};
@@ -16,6 +17,7 @@ use crate::cli::{self, Place};
 use crate::exit::{Code, Failed};
 use crate::output;
 use crate::settings::Settings;
+use crate::{logins, machine};
 
 /// For the name and the connection of one host together.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -41,11 +43,12 @@ pub fn check(place: &Place, options: &cli::Check, as_json: bool) -> Result<Code>
         }
         Err(diagnosis) => return Err(Failed::new(Code::BadConfiguration, diagnosis).into()),
     };
+    let source =
+        Source::read(&place.config).map_err(|diagnosis| Failed::new(Code::BadConfiguration, diagnosis))?;
     let mut problems = settings.warnings.clone();
+    problems.0.extend(saved_logins(&settings, &source));
     let mut answers = Vec::new();
     if options.online {
-        let source = Source::read(&place.config)
-            .map_err(|diagnosis| Failed::new(Code::BadConfiguration, diagnosis))?;
         for (account, answer) in crate::talk(reach(&settings))? {
             match answer {
                 Ok(address) => answers.push(format!("{}: {address} can be reached", account.id)),
@@ -54,8 +57,8 @@ pub fn check(place: &Place, options: &cli::Check, as_json: bool) -> Result<Code>
                 }
             }
         }
-        problems = Diagnosis::of(problems.0);
     }
+    problems = Diagnosis::of(problems.0);
     if as_json {
         output::json(&listed(&problems))?;
     } else {
@@ -80,6 +83,23 @@ fn listed(diagnosis: &Diagnosis) -> Value {
         })
     };
     diagnosis.0.iter().map(problem).collect()
+}
+
+/// What is wrong with the logins in the data directory. A start is possible all the same.
+fn saved_logins(settings: &Settings, source: &Source) -> Vec<Problem> {
+    let (config, data_dir) = (&settings.config, &settings.config.data_dir);
+    let faults = logins::examine(data_dir, &settings.plans).into_iter();
+    let faults = faults.filter_map(|fault| match fault {
+        LoginFault::Missing(id) => Some(Problem::not_logged_in(source, config.account(&id)?)),
+        LoginFault::Unreadable(id, why) => {
+            Some(Problem::login_unreadable(source, config.account(&id)?, &why))
+        }
+        LoginFault::NotConfigured(id, file) => Some(Problem::login_unused(file, &id)),
+    });
+    let exposed = machine::exposed_logins(data_dir).into_iter();
+    let exposed =
+        exposed.map(|(file, Exposed { what, command })| Problem::login_exposed(file, &what, &command));
+    faults.chain(exposed).collect()
 }
 
 /// An address that was reached, or one that was not and why.

@@ -160,7 +160,7 @@ pub enum Account {
     Restart { account: String },
     /// Ask an account for signs of life, or, while it waits to reconnect, let it try now.
     Probe { account: String },
-    /// Delete every row of an account that is not configured any more.
+    /// Delete every row of an account that is not configured any more, and its saved login.
     DiscardRows {
         /// The account; its channel may be left out.
         account: String,

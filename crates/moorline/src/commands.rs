@@ -191,6 +191,14 @@ async fn show(client: &Client, id: &str, as_json: bool) -> Result<Code> {
     ] {
         row(name, ago(&account["evidence"][key]));
     }
+    let login = &account["login"];
+    if !login["saved_at"].is_null() {
+        let person = login["person"].as_str().map(|person| format!("{person}, ")).unwrap_or_default();
+        row("login", format!("{person}saved {}", ago(&login["saved_at"])));
+    }
+    if !login["problem"].is_null() {
+        row("login problem", text(&login["problem"]));
+    }
     let counts = &account["counts"];
     for name in
         ["received", "answered", "pending", "duplicates", "outbox", "outbox_held", "dead", "discarded"]
@@ -264,6 +272,10 @@ pub async fn reload(place: &Place, as_json: bool) -> Result<Code> {
         }
     }
     output::line(&format!("{} accounts untouched", answer.body["untouched"]))?;
+    for unread in answer.body["unreadable_logins"].as_array().map_or(&[][..], Vec::as_slice) {
+        let line = format!("{}: {}", text(&unread["account"]), text(&unread["why"]));
+        output::line(&output::harmless(&line))?;
+    }
     Ok(Code::Ok)
 }
 
@@ -315,7 +327,14 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
             why,
         ]);
     }
-    table.print()
+    table.print()?;
+    // Of an account without a login this is why it is not ready.
+    let in_use = accounts.iter().filter(|account| !account["login"]["saved_at"].is_null());
+    for account in in_use.filter(|account| !account["login"]["problem"].is_null()) {
+        let (id, problem) = (text(&account["id"]), text(&account["login"]["problem"]));
+        output::line(&output::harmless(&format!("{id} goes on with the login it has: {problem}")))?;
+    }
+    Ok(())
 }
 
 fn text(value: &Value) -> String {

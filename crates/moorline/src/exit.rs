@@ -23,6 +23,8 @@ pub enum Code {
     AlreadyRunning = 75,
     /// The configuration is wrong, or asks for what cannot be had, such as a port that is in use.
     BadConfiguration = 78,
+    /// SIGHUP ended it: its terminal is gone.
+    HungUp = 129,
     /// SIGINT ended it at once, as a shell expects to see it; a process that drains needs a second one.
     Interrupted = 130,
     /// The same for SIGTERM.
@@ -40,6 +42,7 @@ impl Code {
             Self::Internal => "internal",
             Self::AlreadyRunning => "already_running",
             Self::BadConfiguration => "bad_configuration",
+            Self::HungUp => "hung_up",
             Self::Interrupted => "interrupted",
             Self::Terminated => "terminated",
         }

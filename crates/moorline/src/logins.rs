@@ -1,14 +1,17 @@
 //! Logins by a person as files of the data directory: `logins/<channel>.<name>.json`, for nobody else's eyes (F-096).
+//! What has ended a login is in `logins/<channel>.<name>.ended.json`, until there is another one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
-use moorline_channel::SavedLogin;
+use moorline_channel::{Plan, SavedLogin};
 use moorline_core::{AccountId, ChannelName, Secret, Timestamp, UserId};
-use moorline_runtime::{Logins, LoginsError, Saved};
+use moorline_runtime::{Ended, LoginFault, Logins, LoginsError, Saved};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -31,6 +34,13 @@ struct Content {
     saved_at: Timestamp,
 }
 
+/// What is kept of a login that another one has ended.
+#[derive(Serialize, Deserialize)]
+struct End {
+    by: AccountId,
+    at: Timestamp,
+}
+
 /// Where the logins of a data directory are.
 pub fn directory(data_dir: &Path) -> PathBuf {
     data_dir.join("logins")
@@ -44,6 +54,35 @@ pub fn files(data_dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// What is wrong with the logins that these accounts have or should have, and with those of others. Nothing is written.
+pub fn examine(data_dir: &Path, plans: &BTreeMap<AccountId, Arc<dyn Plan>>) -> Vec<LoginFault> {
+    let kept = LoginFiles::new(data_dir);
+    let mut faults = Vec::new();
+    for (id, plan) in plans.iter().filter(|(_, plan)| plan.login(&[], 0).is_some()) {
+        let file = kept.file(id);
+        let unreadable =
+            |why: String| LoginFault::Unreadable(id.clone(), format!("{}: {why}", file.display()));
+        match kept.look(id) {
+            Ok(None) => faults.push(LoginFault::Missing(id.clone())),
+            Ok(Some(saved)) => {
+                let refused = plan.logged_in(&saved.login).and_then(Result::err);
+                faults.extend(refused.map(|failure| unreadable(failure.message)));
+            }
+            Err(error) => faults.push(unreadable(error.to_string())),
+        }
+    }
+    let others = files(data_dir).into_iter().filter_map(|file| Some((account_of(&file)?, file)));
+    let others = others.filter(|(id, _)| !plans.contains_key(id));
+    faults.extend(others.map(|(id, file)| LoginFault::NotConfigured(id, file)));
+    faults
+}
+
+/// Whose login is in a file, by its name.
+fn account_of(file: &Path) -> Option<AccountId> {
+    let (channel, name) = file.file_name()?.to_str()?.strip_suffix(".json")?.split_once('.')?;
+    format!("{channel}:{name}").parse().ok()
+}
+
 impl LoginFiles {
     /// Those of this data directory, which need not have any.
     pub fn new(data_dir: &Path) -> Self {
@@ -55,45 +94,70 @@ impl LoginFiles {
         self.directory.join(format!("{}.{}.json", account.channel(), account.name()))
     }
 
-    fn read(&self, account: &AccountId) -> io::Result<Option<Saved>> {
-        let file = self.file(account);
-        match File::open(&file) {
-            Ok(opened) => {
-                make_private(&file, &opened)?;
-                parse(&io::read_to_string(opened)?).map(Some)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Where it is kept by what its login was ended.
+    fn end_file(&self, account: &AccountId) -> PathBuf {
+        self.directory.join(format!("{}.{}.ended.json", account.channel(), account.name()))
     }
 
-    /// Whole or not at all: a file of another name is written and synced, and then takes the place of the one before it.
+    fn read(&self, account: &AccountId) -> io::Result<Option<Saved>> {
+        let file = self.file(account);
+        let Some(opened) = open(&file)? else { return Ok(None) };
+        make_private(&file, &opened)?;
+        parse(&io::read_to_string(opened)?).map(Some)
+    }
+
+    /// The same, and whoever else could read it still can.
+    fn look(&self, account: &AccountId) -> io::Result<Option<Saved>> {
+        let Some(opened) = open(&self.file(account))? else { return Ok(None) };
+        parse(&io::read_to_string(opened)?).map(Some)
+    }
+
     fn write(&self, account: &AccountId, saved: &Saved) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(&self.directory)?;
         let content = Content {
             login: raw(saved.login.0.expose())?,
             person: saved.person.clone(),
             saved_at: saved.saved_at,
         };
-        let file = self.file(account);
+        self.replace(&self.file(account), &content)?;
+        remove(&self.end_file(account)).map(drop)
+    }
+
+    fn write_end(&self, account: &AccountId, ended: Ended) -> io::Result<()> {
+        let Ended { by, at } = ended;
+        self.replace(&self.end_file(account), &End { by, at })?;
+        remove(&self.file(account))?;
+        self.sync()
+    }
+
+    fn read_end(&self, account: &AccountId) -> io::Result<Option<Ended>> {
+        let Some(opened) = open(&self.end_file(account))? else { return Ok(None) };
+        let End { by, at } = serde_json::from_reader(opened)?;
+        Ok(Some(Ended { by, at }))
+    }
+
+    /// Whole or not at all: a file of another name is written and synced, and then takes the place of the one before it.
+    fn replace(&self, file: &Path, content: &impl Serialize) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(&self.directory)?;
         let temporary = file.with_extension("json.new");
         // What a process that was killed has left there is gone first, with the mode it may have had.
         remove(&temporary)?;
         let mut options = OpenOptions::new();
         let mut opened = options.write(true).create_new(true).mode(PRIVATE).open(&temporary)?;
-        opened.write_all(&serde_json::to_vec_pretty(&content)?)?;
+        opened.write_all(&serde_json::to_vec_pretty(content)?)?;
         opened.sync_all()?;
-        fs::rename(&temporary, &file)?;
-        File::open(&self.directory)?.sync_all()
+        fs::rename(&temporary, file)?;
+        self.sync()
     }
 
-    fn erase(&self, account: &AccountId) -> io::Result<()> {
-        remove(&self.file(account))?;
-        match File::open(&self.directory) {
-            Ok(directory) => directory.sync_all(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error),
-        }
+    fn erase(&self, account: &AccountId) -> io::Result<bool> {
+        let removed = remove(&self.file(account))?;
+        remove(&self.end_file(account))?;
+        self.sync()?;
+        Ok(removed)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        open(&self.directory)?.map_or(Ok(()), |directory| directory.sync_all())
     }
 
     fn list(&self, channel: &ChannelName) -> io::Result<Vec<(AccountId, Saved)>> {
@@ -104,16 +168,13 @@ impl LoginFiles {
         };
         let mut all = Vec::new();
         for entry in entries {
-            let name = entry?.file_name();
-            let account = name.to_str().and_then(|name| {
-                let (of, name) = name.strip_suffix(".json")?.split_once('.')?;
-                AccountId::new(channel, name).ok().filter(|_| of == channel.as_str())
-            });
+            let account = account_of(&entry?.path()).filter(|account| account.channel() == channel);
             let Some(account) = account else { continue };
             match self.read(&account) {
                 Ok(saved) => all.extend(saved.map(|saved| (account, saved))),
+                // Its account says so, by its status and in the log.
                 Err(error) => {
-                    tracing::warn!(%account, actor = "logins", "a saved login cannot be read: {error}")
+                    tracing::debug!(%account, actor = "logins", "a saved login cannot be read: {error}")
                 }
             }
         }
@@ -123,15 +184,15 @@ impl LoginFiles {
 
     fn beside<T: Send + 'static>(
         &self,
+        path: &Path,
         what: &'static str,
         work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
     ) -> LocalBoxFuture<'static, Result<T, LoginsError>> {
-        let files = self.clone();
+        let (files, path) = (self.clone(), path.display().to_string());
         Box::pin(async move {
-            let path = files.directory.display().to_string();
             match tokio::task::spawn_blocking(move || work(&files)).await {
-                Ok(done) => done.map_err(|error| LoginsError(format!("{path} cannot be {what}: {error}"))),
-                Err(_) => Err(LoginsError(format!("{path} cannot be {what}: a fault in Moorline"))),
+                Ok(done) => done.map_err(|error| LoginsError(format!("{path}{what}: {error}"))),
+                Err(_) => Err(LoginsError(format!("{path}{what}: a fault in Moorline"))),
             }
         })
     }
@@ -140,17 +201,27 @@ impl LoginFiles {
 impl Logins for LoginFiles {
     fn load(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<Option<Saved>, LoginsError>> {
         let account = account.clone();
-        self.beside("read", move |files| files.read(&account))
+        self.beside(&self.file(&account), "", move |files| files.read(&account))
     }
 
     fn save(&self, account: &AccountId, saved: Saved) -> LocalBoxFuture<'static, Result<(), LoginsError>> {
         let account = account.clone();
-        self.beside("written", move |files| files.write(&account, &saved))
+        self.beside(&self.file(&account), " cannot be written", move |files| files.write(&account, &saved))
     }
 
-    fn remove(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<(), LoginsError>> {
+    fn remove(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<bool, LoginsError>> {
         let account = account.clone();
-        self.beside("written", move |files| files.erase(&account))
+        self.beside(&self.file(&account), " cannot be removed", move |files| files.erase(&account))
+    }
+
+    fn end(&self, account: &AccountId, ended: Ended) -> LocalBoxFuture<'static, Result<(), LoginsError>> {
+        let account = account.clone();
+        self.beside(&self.file(&account), " cannot be removed", move |files| files.write_end(&account, ended))
+    }
+
+    fn ended(&self, account: &AccountId) -> LocalBoxFuture<'static, Result<Option<Ended>, LoginsError>> {
+        let account = account.clone();
+        self.beside(&self.end_file(&account), "", move |files| files.read_end(&account))
     }
 
     fn all(
@@ -158,7 +229,16 @@ impl Logins for LoginFiles {
         channel: &ChannelName,
     ) -> LocalBoxFuture<'static, Result<Vec<(AccountId, Saved)>, LoginsError>> {
         let channel = channel.clone();
-        self.beside("read", move |files| files.list(&channel))
+        self.beside(&self.directory, "", move |files| files.list(&channel))
+    }
+}
+
+/// A file, or nothing where there is none.
+fn open(file: &Path) -> io::Result<Option<File>> {
+    match File::open(file) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -197,10 +277,12 @@ fn make_private(path: &Path, file: &File) -> io::Result<()> {
     Ok(())
 }
 
-fn remove(file: &Path) -> io::Result<()> {
+/// Whether it was there.
+fn remove(file: &Path) -> io::Result<bool> {
     match fs::remove_file(file) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
@@ -236,9 +318,41 @@ mod tests {
         }
         let file = data.path().join("logins/chat.main.json");
         assert_eq!((mode(&file), mode(&data.path().join("logins"))), (0o600, 0o700));
-        files.erase(&main).unwrap();
-        files.erase(&main).unwrap();
+        assert!(files.erase(&main).unwrap());
+        assert!(!files.erase(&main).unwrap());
         assert_eq!(files.read(&main).unwrap(), None);
+    }
+
+    #[test]
+    fn by_what_a_login_was_ended_is_known_until_the_next_one() {
+        let data = tempfile::tempdir().unwrap();
+        let files = LoginFiles::new(data.path());
+        let (main, other) = (account("chat:main"), account("chat:other"));
+        let ended = Ended { by: other.clone(), at: Timestamp::from_millis(1_795_176_000_123) };
+        files.write(&main, &saved("{}")).unwrap();
+        assert_eq!(files.read_end(&main).unwrap(), None);
+        files.write_end(&main, ended.clone()).unwrap();
+        assert_eq!((files.read(&main).unwrap(), files.read_end(&main).unwrap()), (None, Some(ended.clone())));
+        assert_eq!(files.list(main.channel()).unwrap(), [], "it is no login");
+        assert_eq!(mode(&data.path().join("logins/chat.main.ended.json")), 0o600);
+        files.write(&main, &saved("{}")).unwrap();
+        assert_eq!(files.read_end(&main).unwrap(), None);
+        files.write_end(&main, ended).unwrap();
+        assert!(!files.erase(&main).unwrap(), "there was no login");
+        assert_eq!(files.read_end(&main).unwrap(), None);
+        assert_eq!(super::files(data.path()), Vec::<PathBuf>::new(), "nothing is left");
+    }
+
+    #[test]
+    fn what_cannot_be_done_names_the_file() {
+        let data = tempfile::tempdir().unwrap();
+        let files = LoginFiles::new(data.path());
+        let main = account("chat:main");
+        files.write(&main, &saved("{}")).unwrap();
+        fs::write(data.path().join("logins/chat.main.json"), "{").unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let error = runtime.block_on(Logins::load(&files, &main)).unwrap_err().to_string();
+        assert!(error.contains("/logins/chat.main.json: it is not a saved login"), "{error}");
     }
 
     #[test]

@@ -103,18 +103,25 @@ fn exposed_by(problem: &Problem) -> Exposed {
 /// What of ours others may read or write.
 fn exposed(data_dir: &Path) -> Vec<Exposed> {
     let database = DataDir::database_files(data_dir).into_iter();
-    let files = OURS.iter().map(|name| data_dir.join(name)).chain(database);
-    let files = files.chain(logins::files(data_dir)).map(|path| (path, "600"));
-    let directories = [data_dir.to_owned(), logins::directory(data_dir)].map(|path| (path, "700"));
-    let wanted = directories.into_iter().chain(files);
-    let exposed = wanted.filter_map(|(path, mode)| {
-        let found = fs::metadata(&path).ok()?.permissions().mode() & 0o7777;
-        (found & 0o077 != 0).then(|| Exposed {
-            what: format!("{} has mode {found:04o}", path.display()),
-            command: format!("chmod {mode} '{}'", path.display().to_string().replace('\'', r"'\''")),
-        })
-    });
-    exposed.collect()
+    let files = OURS.iter().map(|name| data_dir.join(name)).chain(database).map(|path| (path, "600"));
+    let wanted = std::iter::once((data_dir.to_owned(), "700")).chain(files);
+    let exposed = wanted.filter_map(|(path, mode)| open_to_others(&path, mode));
+    exposed.chain(exposed_logins(data_dir).into_iter().map(|(_, exposed)| exposed)).collect()
+}
+
+/// The files of saved logins that others may read or write, and their directory.
+pub fn exposed_logins(data_dir: &Path) -> Vec<(PathBuf, Exposed)> {
+    let files = logins::files(data_dir).into_iter().map(|path| (path, "600"));
+    let wanted = std::iter::once((logins::directory(data_dir), "700")).chain(files);
+    wanted.filter_map(|(path, mode)| open_to_others(&path, mode).map(|exposed| (path, exposed))).collect()
+}
+
+fn open_to_others(path: &Path, wanted: &str) -> Option<Exposed> {
+    let found = fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    (found & 0o077 != 0).then(|| Exposed {
+        what: format!("{} has mode {found:04o}", path.display()),
+        command: format!("chmod {wanted} '{}'", path.display().to_string().replace('\'', r"'\''")),
+    })
 }
 
 fn fingerprint(metadata: &Metadata) -> (u64, u64, i64, i64) {

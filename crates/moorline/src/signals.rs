@@ -103,7 +103,8 @@ impl Asked {
     pub const fn code(self) -> Code {
         match self {
             Self::Interrupt => Code::Interrupted,
-            Self::Terminate | Self::Reload => Code::Terminated,
+            Self::Terminate => Code::Terminated,
+            Self::Reload => Code::HungUp,
         }
     }
 }

@@ -14,8 +14,8 @@ mod parts;
 mod repair;
 mod vigil;
 
-pub use apply::Applied;
 pub(crate) use apply::Apply;
+pub use apply::{Applied, UnreadableLogin};
 pub(crate) use call::with_token;
 pub(crate) use connection::{Awoken, Connection, Drain, Probe};
 pub(crate) use credentials::Credentials;
@@ -24,7 +24,7 @@ pub(crate) use identity::{IdentityProbe, ProbeNow};
 pub(crate) use login::TakeUp;
 pub(crate) use outbox::{Due, Flush, Outbox, TryNow};
 pub(crate) use parts::parts;
-pub(crate) use repair::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
+pub(crate) use repair::{Deleted, DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -35,7 +35,6 @@ use moorline_core::{
 };
 use moorline_store::{Op, Outcome, Tx};
 use moorline_supervision::{ChildExited, Children, Directive, Env};
-use tokio::sync::Mutex;
 
 use crate::handle::CommandError;
 use crate::services::{Account, Services};
@@ -91,13 +90,11 @@ pub(crate) struct Enqueue {
 pub(crate) struct Accounts {
     services: Rc<Services>,
     env: Env,
-    /// Held while a configuration is applied.
-    applying: Rc<Mutex<()>>,
 }
 
 impl Accounts {
     pub(crate) fn new(services: Rc<Services>, env: Env) -> Self {
-        Self { services, env, applying: Rc::default() }
+        Self { services, env }
     }
 
     /// Connections may have died unseen: every one of them shows a sign of life now, or is given up (design §4).
@@ -121,6 +118,16 @@ impl Accounts {
     fn launch(services: &Rc<Services>, children: &Children, account: Rc<Account>) -> bool {
         let spec = AccountSupervisor::spec(Rc::clone(services), account).shutdown(Duration::from_secs(10));
         children.start(spec).is_ok()
+    }
+
+    /// Launches an account that was built anew. The supervisor that began this may be gone by now, and its successor have
+    /// started what there was then: that is told to settle it.
+    fn launch_anew(services: &Rc<Services>, children: &Children, account: Rc<Account>) {
+        let id = account.id.clone();
+        services.board.update(&id, |status| status.enter(AccountState::Connecting, services.clock.wall()));
+        if !Self::launch(services, children, account) {
+            services.keeper.tell(Settle { account: id, renew: true });
+        }
     }
 }
 
@@ -185,12 +192,14 @@ impl Handler<Settle> for Accounts {
     fn handle(&mut self, Settle { account: id, renew }: Settle, ctx: &mut Context<Self>) {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
         ctx.spawn(actix::fut::wrap_future(async move {
-            let configured = services.accounts.get(&id);
-            let wanted = configured.filter(|_| !services.stopped.borrow().contains(&id));
-            if renew || wanted.is_none() {
+            let _turn = services.applying.lock().await;
+            let is_wanted = |account: &Rc<Account>| !services.stopped.borrow().contains(&account.id);
+            let wanted = || services.accounts.get(&id).filter(is_wanted);
+            if renew || wanted().is_none() {
                 children.stop(&id.to_string()).await;
             }
-            if let Some(account) = wanted {
+            // Asked again: while it ended an operator may have stopped it, or started it.
+            if let Some(account) = wanted() {
                 Self::launch(&services, &children, account);
             }
         }));

@@ -6,6 +6,7 @@
 mod account;
 mod cron;
 mod finding;
+mod login;
 mod loss;
 mod machine;
 mod offline;
@@ -21,6 +22,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use finding::{Finding, FindingKind, Severity};
+pub use login::LoginFault;
 pub use offline::{Offline, OfflineReport, OfflineRun, examine_offline};
 
 use crate::alerts::AlertStatus;

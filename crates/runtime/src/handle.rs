@@ -35,7 +35,7 @@ use crate::accounts::{Accounts, Applied, Enqueue, ProbeAccount, RestartAccount, 
 use crate::board::{AccountStatus, AgentStatus, Board};
 use crate::doctor::{self, Now, Report, Snapshot};
 use crate::exit::{ExitReason, ExitRequests};
-use crate::logins::Desk;
+use crate::logins::{Desk, LoginsError};
 use crate::machine::MachineWatch;
 use crate::reload::{self, ConfigFile, ConfigStatus, ConfigWatch, Reload, ReloadError, SharedConfigStatus};
 use crate::scheduler::{InvalidSchedule, Scheduler};
@@ -200,6 +200,9 @@ pub enum CommandError {
     /// The actor that would do it is being restarted, or is too busy to answer in time.
     #[error("the runtime could not take the command just now; it may be sent again")]
     Busy,
+    /// A saved login could not be removed.
+    #[error(transparent)]
+    Logins(#[from] LoginsError),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -30,14 +30,14 @@ mod services;
 mod storage;
 mod verdicts;
 
-pub use accounts::Applied;
+pub use accounts::{Applied, UnreadableLogin};
 pub use agents::OwnAgents;
 pub use board::{
     AccountStatus, AgentState, AgentStatus, Board, Denied, IdentityStatus, PlatformTime, Suspicion, Symptoms,
     TokenState, TokenStatus,
 };
 pub use doctor::{
-    Finding, FindingKind, Offline, OfflineReport, OfflineRun, Report, Severity, examine_offline,
+    Finding, FindingKind, LoginFault, Offline, OfflineReport, OfflineRun, Report, Severity, examine_offline,
 };
 pub use events::{Event, Events, Missed, Scope as EventScope, Sort, Subscription, What};
 pub use exit::ExitReason;
@@ -46,7 +46,7 @@ pub use handle::{
     Orphan, Resumed, ResumedFrom, Retained, Status, StoreStatus, Turns, Vitals, WRITER,
 };
 pub use logins::{
-    Kept, LoginSession, LoginState, LoginStatus, LoginView, Logins, LoginsError, MemoryLogins, Saved,
+    Ended, Kept, LoginSession, LoginState, LoginStatus, LoginView, Logins, LoginsError, MemoryLogins, Saved,
 };
 pub use machine::{Disk, Exposed, Machine, MachineFacts};
 pub use measures::{AccountMeasures, AgentMeasures, Measurements};

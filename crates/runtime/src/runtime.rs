@@ -11,6 +11,7 @@ use moorline_config::Config;
 use moorline_core::{AccountId, BootId, Clock, Epoch};
 use moorline_store::{Life, Op, Outcome, Store, StoreError, Tx};
 use moorline_supervision::{ActorRef, ChildSpec, NodeHandle, Root, Supervisor, Tree};
+use tokio::sync::Mutex;
 
 use crate::accounts::{Accounts, say_goodbye};
 use crate::agents::{Agents, OwnAgents};
@@ -136,6 +137,7 @@ impl Runtime {
             accounts: AccountDirectory::default(),
             keeper: ActorRef::new(),
             logins,
+            applying: Mutex::default(),
             draining: Cell::new(false),
             stopped: RefCell::default(),
             settings: RefCell::new(Rc::new(settings)),

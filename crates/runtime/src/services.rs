@@ -11,6 +11,7 @@ use moorline_config::{Access, Config};
 use moorline_core::{AccountId, AccountState, BootId, Clock, Epoch, Generation, RetryPolicy, Timestamp};
 use moorline_store::{Lease, Life, Store};
 use moorline_supervision::ActorRef;
+use tokio::sync::Mutex;
 
 use crate::accounts::{Accounts, Connection, Credentials, IdentityProbe, Outbox, Watch};
 use crate::agents::Agents;
@@ -40,6 +41,9 @@ pub(crate) struct Services {
     /// Who starts and stops the accounts.
     pub(crate) keeper: ActorRef<Accounts>,
     pub(crate) logins: Rc<dyn Logins>,
+    /// Held while a configuration or a login is applied. What a supervisor has begun goes on when it ends, so its
+    /// successor has to wait for it.
+    pub(crate) applying: Mutex<()>,
     /// The process is on its way down: nothing connects any more.
     pub(crate) draining: Cell<bool>,
     /// Accounts that an operator stopped: they stay so whatever is restarted, until they are started again.

@@ -287,13 +287,14 @@ fn whoever_gives_up_or_lets_every_code_expire_is_told_and_nothing_is_saved() {
         assert!(end["message"].as_str().unwrap().contains("expired"), "{end}");
         assert_eq!(terminal.exit(), Some(1));
     };
-    let interrupt = |rig: &Rig| {
+    let interrupt = |rig: &Rig, name: &str, code: i32| {
         let mut terminal = rig.login("main");
         terminal.until("scan");
-        signal(terminal.child.id(), "INT");
+        signal(terminal.child.id(), name);
         assert_eq!(terminal.until("failed")["message"], "it was given up");
-        assert_eq!(terminal.exit(), Some(130));
+        assert_eq!(terminal.exit(), Some(code));
     };
+    let signals = [("INT", 130), ("TERM", 143), ("HUP", 129)];
     // Standard input has an end where nobody sits.
     let silent = |rig: &Rig| {
         let mut terminal = rig.login("main");
@@ -305,15 +306,23 @@ fn whoever_gives_up_or_lets_every_code_expire_is_told_and_nothing_is_saved() {
         assert_eq!(terminal.exit(), Some(1));
     };
     expire_all(&rig);
-    interrupt(&rig);
+    for (name, code) in signals {
+        interrupt(&rig, name, code);
+    }
     silent(&rig);
     assert!(!rig.file("main").exists());
     let mut process = rig.settings.start();
     process.until("it waits", LIMIT, |p| waits(p, "main"));
-    interrupt(&rig);
+    let given_up = |process: &Process| {
+        let view = process.get("/v1/accounts/weixin:main/login");
+        assert_eq!((&view["state"], &view["message"]), (&json!("failed"), &json!("it was given up")));
+    };
+    for (name, code) in signals {
+        interrupt(&rig, name, code);
+        given_up(&process);
+    }
     silent(&rig);
-    let view = process.get("/v1/accounts/weixin:main/login");
-    assert_eq!((&view["state"], &view["message"]), (&json!("failed"), &json!("it was given up")));
+    given_up(&process);
     expire_all(&rig);
     assert!(!rig.file("main").exists());
     process.kill();
@@ -337,7 +346,7 @@ fn a_person_sees_a_code_to_scan_and_what_comes_of_it() {
     let text = lines.join("\n");
     assert!(lines.contains(&code.content), "{text}");
     assert!(lines.iter().filter(|line| line.contains('\u{2588}')).count() > 10, "{text}");
-    assert!(text.contains("weixin:main: scan the QR code with the phone (good for another "), "{text}");
+    assert!(text.contains("weixin:main: QR code 1: scan it with the phone (good for another "), "{text}");
     assert!(text.contains("weixin:main: scanned: confirm it on the phone"), "{text}");
     assert_eq!(lines.last().unwrap(), "weixin:main: logged in as alice@im.wechat");
 }
@@ -355,15 +364,95 @@ fn what_cannot_be_logged_in_is_a_misuse() {
          base_url = \"http://127.0.0.1:9\"\n",
     );
     fs::write(rig.settings.file(), config).unwrap();
-    refused("nobody", 64, "there is no account `nobody`");
+    let nobody = "there is no account `nobody`; those that can be logged in are weixin:main";
+    refused("nobody", 64, nobody);
     refused("main", 64, "name the channel too");
     refused("feishu:main", 64, "nobody has to log feishu:main in");
     let mut process = rig.settings.start();
     process.until("it answers", LIMIT, |p| p.call("GET", "/healthz", None).is_some());
-    refused("nobody", 64, "there is no account `nobody`");
+    refused("nobody", 64, nobody);
+    refused("weixin:nobody", 64, "there is no account `weixin:nobody`; those that can be");
+    refused("main", 64, "name the channel too");
     refused("feishu:main", 64, "nobody has to log feishu:main in");
     process.kill();
     fs::write(rig.settings.file(), "data_dir = 7\n").unwrap();
     let (code, _) = rig.settings.command(&["login", "main"]);
     assert_eq!(code, Some(78));
+}
+
+/// Before a start, by the configuration and the files; afterwards by whoever is asked.
+#[test]
+fn what_is_wrong_with_saved_logins_is_said_wherever_one_looks_f096() {
+    let rig = Rig::new(68, &["a", "b"]);
+    rig.log_in("b", "bob@im.wechat");
+    let saved = fs::read(rig.file("b")).unwrap();
+    let kinds = || {
+        let (_, text) = rig.settings.command(&["--json", "doctor", "--offline"]);
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let findings = report["findings"].as_array().unwrap().clone();
+        let kind = |finding: &Value| format!("{} {}", finding["account"], finding["kind"]).replace('"', "");
+        findings.iter().filter(|finding| !finding["account"].is_null()).map(kind).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(), ["weixin:a login_missing"]);
+    let (code, said) = rig.settings.command(&["check"]);
+    assert!(
+        code == Some(0)
+            && said.contains("accounts.a: nobody is logged in: `moorline login weixin:a` (ML0601)"),
+        "{said}"
+    );
+    assert!(!said.contains("accounts.b"), "{said}");
+
+    fs::write(rig.file("a"), "{").unwrap();
+    fs::write(rig.file("old"), &saved).unwrap();
+    for name in ["a", "old"] {
+        fs::set_permissions(rig.file(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    fs::set_permissions(rig.file("b"), fs::Permissions::from_mode(0o640)).unwrap();
+    assert_eq!(kinds(), ["weixin:a login_unreadable", "weixin:old login_orphaned"]);
+    let (code, said) = rig.settings.command(&["doctor", "--offline"]);
+    assert_eq!(code, Some(1));
+    for part in [
+        "weixin.a.json: it is not a saved login",
+        "`moorline login weixin:a` makes another",
+        "`moorline account discard-rows weixin:old`",
+        "weixin.b.json has mode 0640",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let (code, said) = rig.settings.command(&["check"]);
+    assert_eq!(code, Some(0), "{said}");
+    for part in
+        ["(ML0602)", "(ML0603)", "(ML0604)", "weixin.a.json", "chmod 600 '", "discard-rows weixin:old"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(mode(&rig.file("b")), 0o640, "nothing is written");
+
+    let mut process = rig.settings.start();
+    process.until("b is ready and a waits", LIMIT, |p| state(p, "b") == "ready" && waits(p, "a"));
+    let cause = account(&process, "a")["cause"]["message"].to_string();
+    assert!(cause.contains("/logins/weixin.a.json: it is not a saved login"), "{cause}");
+    let log = fs::read_to_string(rig.settings.log()).unwrap();
+    // The alerts have words of their own.
+    let told = log.lines().filter(|line| line.contains("weixin.a.json") && !line.contains("\"alerts\""));
+    assert_eq!(told.count(), 1, "{log}");
+
+    let (code, said) = rig.settings.command(&["account", "discard-rows", "weixin:old"]);
+    assert!(code == Some(0) && said.contains("every row is deleted, and its saved login"), "{said}");
+    assert!(!rig.file("old").exists());
+
+    fs::write(rig.file("b"), "{").unwrap();
+    let (code, said) = rig.settings.command(&["reload"]);
+    assert!(code == Some(0) && said.contains("weixin:b: the saved login cannot be read: "), "{said}");
+    let goes_on = "weixin:b goes on with the login it has: the saved login cannot be read: ";
+    let (_, said) = rig.settings.command(&["status"]);
+    assert!(said.contains(goes_on) && said.contains("/logins/weixin.b.json: it is not"), "{said}");
+    let (_, said) = rig.settings.command(&["account", "show", "b"]);
+    assert!(said.contains("login problem"), "{said}");
+    let (_, said) = rig.settings.command(&["doctor"]);
+    assert!(
+        said.contains("weixin:b works with the login it has") && said.contains("weixin.b.json"),
+        "{said}"
+    );
+    process.kill();
 }

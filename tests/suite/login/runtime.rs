@@ -8,7 +8,8 @@ use std::time::Duration;
 use moorline_channel::SavedLogin;
 use moorline_core::{AccountId, AccountState, BlockReason, BootId, ChatId, Clock, Secret, Timestamp, UserId};
 use moorline_runtime::{
-    AccountStatus, CommandError, Handle, LoginState, LoginView, Logins, MemoryLogins, Options, Runtime, Saved,
+    AccountStatus, CommandError, FindingKind, Handle, LoginState, LoginView, Logins, MemoryLogins, Options,
+    Runtime, Saved,
 };
 use moorline_store::SqliteStore;
 use moorline_tests::phones::Phones;
@@ -16,20 +17,20 @@ use moorline_tests::world::VirtualClock;
 use moorline_tests::{Logs, in_virtual_time};
 use tokio::time::{Instant, sleep};
 
-const SECOND: Duration = Duration::from_secs(1);
-const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
 
 /// Accounts `chat:a`, `chat:b`, … of a platform that people log in to.
-struct Rig {
-    phones: Phones,
-    logins: MemoryLogins,
-    handle: Handle,
-    runtime: Option<Runtime>,
+pub(super) struct Rig {
+    pub(super) phones: Phones,
+    pub(super) logins: MemoryLogins,
+    pub(super) handle: Handle,
+    pub(super) runtime: Option<Runtime>,
     names: Vec<&'static str>,
 }
 
 impl Rig {
-    async fn start(names: &[&'static str], saved: &[(&str, &str)]) -> Self {
+    pub(super) async fn start(names: &[&'static str], saved: &[(&str, &str)]) -> Self {
         let (phones, logins) = (Phones::default(), MemoryLogins::default());
         for (account, token) in saved {
             phones.issue(token);
@@ -39,7 +40,18 @@ impl Rig {
         Self::on(phones, logins, names).await
     }
 
-    async fn on(phones: Phones, logins: MemoryLogins, names: &[&'static str]) -> Self {
+    pub(super) async fn on(phones: Phones, logins: MemoryLogins, names: &[&'static str]) -> Self {
+        let front = Rc::new(logins.clone());
+        Self::behind(front, phones, logins, names).await
+    }
+
+    /// The runtime sees the logins through `front`.
+    pub(super) async fn behind(
+        front: Rc<dyn Logins>,
+        phones: Phones,
+        logins: MemoryLogins,
+        names: &[&'static str],
+    ) -> Self {
         let (config, plans) = phones.configure(names);
         let clock = VirtualClock::start();
         let runtime = Runtime::start(Options {
@@ -47,7 +59,7 @@ impl Rig {
             plans,
             agents: BTreeMap::new(),
             store: Arc::new(SqliteStore::inline(None).unwrap()),
-            logins: Rc::new(logins.clone()),
+            logins: front,
             network: phones.network(),
             clock: clock as Arc<dyn Clock>,
             boot: BootId::new("boot"),
@@ -63,16 +75,21 @@ impl Rig {
         Self { phones, logins, handle, runtime: Some(runtime), names: names.to_vec() }
     }
 
-    fn status(&self, account: &str) -> AccountStatus {
+    pub(super) fn status(&self, account: &str) -> AccountStatus {
         self.handle.board().account(&id(account)).unwrap()
     }
 
-    fn waits(&self, account: &str) -> bool {
+    pub(super) fn waits(&self, account: &str) -> bool {
         let status = self.status(account);
         status.state == AccountState::Blocked && status.blocked == Some(BlockReason::NeedsLogin)
     }
 
-    async fn until(&self, what: &str, limit: Duration, condition: impl Fn(&Self) -> bool) -> Duration {
+    pub(super) async fn until(
+        &self,
+        what: &str,
+        limit: Duration,
+        condition: impl Fn(&Self) -> bool,
+    ) -> Duration {
         let began = Instant::now();
         while !condition(self) {
             let statuses = || self.names.iter().map(|name| self.status(name)).collect::<Vec<_>>();
@@ -82,26 +99,26 @@ impl Rig {
         began.elapsed()
     }
 
-    async fn ready(&self, account: &str) {
+    pub(super) async fn ready(&self, account: &str) {
         self.until(&format!("{account} ready"), 5 * SECOND, |rig| {
             rig.status(account).state == AccountState::Ready && rig.status(account).identity.id.is_some()
         })
         .await;
     }
 
-    async fn begin(&self, account: &str) -> LoginView {
+    pub(super) async fn begin(&self, account: &str) -> LoginView {
         self.handle.login(&id(account), None).await.unwrap()
     }
 
-    async fn typed(&self, account: &str, code: &str) -> Result<LoginView, CommandError> {
+    pub(super) async fn typed(&self, account: &str, code: &str) -> Result<LoginView, CommandError> {
         self.handle.login(&id(account), Some(Secret::new(code))).await
     }
 
-    async fn view(&self, account: &str) -> LoginView {
+    pub(super) async fn view(&self, account: &str) -> LoginView {
         self.handle.login_state(&id(account)).await.unwrap()
     }
 
-    async fn state(&self, account: &str, state: LoginState) -> LoginView {
+    pub(super) async fn state(&self, account: &str, state: LoginState) -> LoginView {
         let began = Instant::now();
         loop {
             let view = self.view(account).await;
@@ -113,22 +130,22 @@ impl Rig {
         }
     }
 
-    async fn save(&self, account: &str, login: SavedLogin) {
+    pub(super) async fn save(&self, account: &str, login: SavedLogin) {
         let saved = Saved { login, person: None, saved_at: Timestamp::from_millis(1) };
         self.logins.save(&id(account), saved).await.unwrap();
     }
 
-    async fn reload(&self) -> moorline_runtime::Applied {
+    pub(super) async fn reload(&self) -> moorline_runtime::Applied {
         let (config, plans) = self.phones.configure(&self.names);
         self.handle.apply(config, plans).await.unwrap()
     }
 }
 
-fn id(account: &str) -> AccountId {
+pub(super) fn id(account: &str) -> AccountId {
     format!("chat:{account}").parse().unwrap()
 }
 
-fn qr(view: &LoginView) -> &str {
+pub(super) fn qr(view: &LoginView) -> &str {
     view.qr.as_ref().unwrap().expose()
 }
 
@@ -196,7 +213,8 @@ fn a_code_that_expires_is_followed_by_another_and_no_login_lasts_for_ever() {
         }
         let second = rig.view("a").await;
         assert_eq!((second.state, qr(&second)), (LoginState::Scan, "https://scan.test/qQ7-2"));
-        assert!(second.message.contains("expired"), "{}", second.message);
+        assert_eq!(first.message, "QR code 1: scan it with the phone");
+        assert!(second.message.starts_with("QR code 2: "), "{}", second.message);
         sleep(16 * MINUTE).await;
         let end = rig.view("a").await;
         assert_eq!(
@@ -232,7 +250,8 @@ fn a_number_is_handed_in_when_it_is_asked_for_and_only_then() {
 #[test]
 fn a_person_has_one_bot_and_the_account_that_loses_its_own_says_why() {
     in_virtual_time(async {
-        let rig = Rig::start(&["a", "b", "c"], &[("c", "tc")]).await;
+        let logs = Logs::collect();
+        let mut rig = Rig::start(&["a", "b", "c"], &[("c", "tc")]).await;
         rig.begin("a").await;
         rig.phones.then("in ta alice");
         rig.state("a", LoginState::Done).await;
@@ -246,12 +265,31 @@ fn a_person_has_one_bot_and_the_account_that_loses_its_own_says_why() {
         rig.ready("b").await;
         rig.until("a waits", SECOND, |rig| rig.waits("a")).await;
         let cause = rig.status("a").cause.unwrap().message;
-        assert_eq!(
-            cause,
-            "its person has logged in for chat:b, and can have one bot: `moorline login chat:a`"
+        let ended = rig.logins.ended(&id("a")).await.unwrap().unwrap();
+        let why = format!(
+            "its person has logged in for chat:b at {}, and can have one bot: `moorline login chat:a`",
+            ended.at
         );
+        assert_eq!(cause, why);
+        assert_eq!(rig.status("a").login.unwrap().problem, Some(why.clone()));
+        let told = logs.take("the login has ended");
+        assert!(told.len() == 1 && told[0].to_string().contains(&why), "{told:?}");
         assert_eq!(rig.logins.load(&id("a")).await.unwrap(), None);
         assert_eq!(rig.status("c").generation, untouched);
+
+        // The next process knows it too, and so does whoever reads the configuration again.
+        rig.runtime.take().unwrap().shutdown(SECOND).await;
+        let rig = Rig::on(rig.phones.clone(), rig.logins.clone(), &["a", "b", "c"]).await;
+        rig.until("a waits", SECOND, |rig| rig.waits("a")).await;
+        assert_eq!(rig.status("a").cause.unwrap().message, why);
+        assert!(rig.reload().await.reconnected.is_empty());
+        assert_eq!(rig.status("a").login.unwrap().problem, Some(why));
+        rig.ready("b").await;
+        rig.begin("a").await;
+        rig.phones.then("in t3 alice");
+        rig.ready("a").await;
+        assert_eq!(rig.logins.ended(&id("a")).await.unwrap(), None);
+        assert_eq!(rig.logins.ended(&id("b")).await.unwrap().unwrap().by, id("a"));
     });
 }
 
@@ -270,6 +308,31 @@ fn who_is_logged_in_already_keeps_what_is_saved() {
         rig.phones.then("bound");
         let message = rig.state("b", LoginState::Failed).await.message;
         assert!(message.contains("for another account (chat:a)"), "{message}");
+    });
+}
+
+#[test]
+fn the_login_of_an_account_that_is_gone_is_shown_to_nobody_and_goes_with_its_rows_f055() {
+    in_virtual_time(async {
+        let rig = Rig::start(&["a", "b", "gone"], &[("b", "tb"), ("gone", "tg")]).await;
+        rig.ready("b").await;
+        rig.ready("gone").await;
+        let configured = rig.handle.discard_rows(&id("gone")).await;
+        assert_eq!(configured, Err(CommandError::Configured(id("gone"))));
+        let (config, plans) = rig.phones.configure(&["a", "b"]);
+        rig.handle.apply(config, plans).await.unwrap();
+        rig.begin("a").await;
+        assert_eq!(rig.phones.held(), [1], "the platform is asked about b");
+        let discarded = rig.handle.discard_rows(&id("gone")).await.unwrap();
+        assert!(discarded.done && discarded.login_removed, "{discarded:?}");
+        assert_eq!(rig.logins.load(&id("gone")).await.unwrap(), None);
+        assert!(rig.logins.load(&id("b")).await.unwrap().is_some());
+        assert!(!rig.handle.discard_rows(&id("gone")).await.unwrap().login_removed);
+        // Where there is nothing but a login.
+        rig.save("other", Phones::login("to")).await;
+        assert!(rig.handle.discard_rows(&id("other")).await.unwrap().login_removed);
+        let again = rig.handle.discard_rows(&id("other")).await;
+        assert_eq!(again, Err(CommandError::UnknownAccount(id("other"))));
     });
 }
 
@@ -358,15 +421,51 @@ fn what_cannot_be_read_is_told_and_keeps_nobody_from_working() {
         let report = rig.handle.doctor().await.unwrap();
         let finding = report.findings.iter().find(|finding| finding.account == Some(id("a"))).unwrap();
         assert!(finding.why.contains("the saved login cannot be read"), "{finding:?}");
-        assert!(!logs.take("cannot be read").is_empty());
+        let told = logs.take("cannot be read");
+        // The alerts have words of their own.
+        let told: Vec<_> = told.iter().filter(|line| line["actor"] != "alerts").collect();
+        assert_eq!(told.len(), 1, "once, and not by everybody who looks: {told:?}");
 
         // Somebody breaks a login that is in use: it stays in use.
         let generation = rig.status("b").generation;
         rig.save("b", broken).await;
-        assert!(rig.reload().await.reconnected.is_empty());
+        let applied = rig.reload().await;
+        assert!(applied.reconnected.is_empty());
         assert_eq!((rig.status("b").state, rig.status("b").generation), (AccountState::Ready, generation));
         let problem = rig.status("b").login.unwrap().problem.unwrap();
-        assert_eq!(problem, "the saved login cannot be read: it has no token");
+        assert_eq!(
+            problem,
+            "the saved login cannot be read: it has no token; `moorline login chat:b` makes another"
+        );
+        let unread: Vec<_> = applied.unreadable_logins.iter().map(|one| one.account.clone()).collect();
+        assert_eq!((unread, &applied.unreadable_logins[1].why), (vec![id("a"), id("b")], &problem));
+        let unreadable = async || {
+            let found = rig.handle.doctor().await.unwrap().findings;
+            found.into_iter().find(|finding| finding.kind == FindingKind::LoginUnreadable)
+        };
+        let finding = unreadable().await.unwrap();
+        assert_eq!((finding.account, finding.why), (Some(id("b")), problem.clone()));
+        rig.reload().await;
+        let told = logs.take("chat:b");
+        let told = told.iter().filter(|line| line["actor"] != "alerts");
+        let told: Vec<_> = told.filter(|line| line.to_string().contains("cannot be read")).collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+
+        // Also when it has to connect anew.
+        let (config, plans) = rig.phones.configure_at("http://chat.test:81", &["a", "b"]);
+        let applied = rig.handle.apply(config, plans).await.unwrap();
+        assert_eq!((applied.reconnected.len(), applied.unreadable_logins.len()), (2, 2), "{applied:?}");
+        rig.ready("b").await;
+        assert!(rig.status("b").generation > generation);
+        assert_eq!(rig.status("b").identity.id, Some(UserId::new("tb")));
+        assert_eq!(rig.status("b").login.unwrap().problem, Some(problem));
+
+        // Until it is mended.
+        rig.save("b", Phones::login("tb")).await;
+        rig.reload().await;
+        assert_eq!(rig.status("b").login.unwrap().problem, None);
+        assert_eq!(unreadable().await, None);
+        rig.ready("b").await;
 
         rig.begin("a").await;
         rig.phones.then("in ta alice");

@@ -350,7 +350,7 @@ impl Operator for Fake {
                 return Err(CommandError::Configured(main()));
             }
             self.done.lock().push(format!("discard rows of {id}"));
-            Ok(Discarded { id: id.clone(), done: true, counts: Counts::default() })
+            Ok(Discarded { id: id.clone(), done: true, counts: Counts::default(), login_removed: true })
         })
     }
 

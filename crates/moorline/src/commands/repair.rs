@@ -58,7 +58,8 @@ pub async fn discard_rows(client: &Client, id: &str, as_json: bool) -> Result<Co
         }
         output::note(&format!("{id}: {} messages left", answer["counts"]["received"]));
     };
-    said(as_json, &answer, || format!("{id}: every row is deleted"))?;
+    let login = if answer["login_removed"] == json!(true) { ", and its saved login" } else { "" };
+    said(as_json, &answer, || format!("{id}: every row is deleted{login}"))?;
     Ok(Code::Ok)
 }
 

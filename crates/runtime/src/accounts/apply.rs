@@ -43,6 +43,17 @@ pub struct Applied {
     pub untouched: usize,
     /// Settings that take effect only when the process is restarted.
     pub needs_restart: Vec<String>,
+    /// Accounts whose saved login cannot be read. Who works with an earlier one goes on with that.
+    pub unreadable_logins: Vec<UnreadableLogin>,
+}
+
+/// A saved login that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct UnreadableLogin {
+    /// Whose.
+    pub account: AccountId,
+    /// Why, and what to do about it.
+    pub why: String,
 }
 
 impl Applied {
@@ -58,10 +69,9 @@ impl Handler<Apply> for Accounts {
 
     fn handle(&mut self, apply: Apply, _: &mut Context<Self>) -> Self::Result {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
-        let turn = Rc::clone(&self.applying);
         Box::pin(async move {
             // One after the other: a reload during a reload waits, and then sees what the first has left (F-077).
-            let _turn = turn.lock().await;
+            let _turn = services.applying.lock().await;
             let Apply { config, plans } = apply;
             let difference = Difference::between(&services.settings().config, &config);
             let mut applied = report(&difference, &config);
@@ -71,7 +81,9 @@ impl Handler<Apply> for Accounts {
             let mut lives = if epochs.is_empty() { BTreeMap::new() } else { services.store.lives().await? };
 
             // Who was logged in elsewhere meanwhile connects anew, as if the configuration had changed.
-            let (mut found, relogged) = find_logins(&services, &config, plans, &applied.reconnected).await;
+            let (mut found, relogged, unreadable) =
+                find_logins(&services, &config, plans, &applied.reconnected).await;
+            applied.unreadable_logins = unreadable;
             for id in relogged {
                 applied.untouched -= usize::from(!applied.updated.contains(&id));
                 applied.reconnected.push(id);
@@ -126,13 +138,7 @@ impl Handler<Apply> for Accounts {
             let wanted = |id: &&AccountId| !services.stopped.borrow().contains(*id);
             for account in restarted.iter().chain(epochs.keys()).filter(wanted) {
                 let Some(account) = services.accounts.get(account) else { continue };
-                services.board.update(&account.id, |status| {
-                    status.enter(AccountState::Connecting, services.clock.wall());
-                });
-                // The supervisor that began this may be gone by now, and its successor have started what there was then.
-                if !Self::launch(&services, &children, Rc::clone(&account)) {
-                    services.keeper.tell(Settle { account: account.id.clone(), renew: true });
-                }
+                Self::launch_anew(&services, &children, account);
             }
             for account in &difference.removed {
                 services.keeper.tell(Settle { account: account.clone(), renew: false });
@@ -164,34 +170,38 @@ impl Handler<Apply> for Accounts {
     }
 }
 
-/// What every account works with from now on, and the accounts for which that is another login than before. What cannot
-/// be read keeps nobody from working with what was read before.
+/// What every account works with from now on, the accounts for which that is another login than before, and those whose
+/// login cannot be read. That keeps nobody from working with what was read before.
 async fn find_logins(
     services: &Services,
     config: &Config,
     mut plans: BTreeMap<AccountId, Arc<dyn Plan>>,
     reconnecting: &[AccountId],
-) -> (BTreeMap<AccountId, Means>, Vec<AccountId>) {
-    let (mut found, mut relogged) = (BTreeMap::new(), Vec::new());
+) -> (BTreeMap<AccountId, Means>, Vec<AccountId>, Vec<UnreadableLogin>) {
+    let (mut found, mut relogged, mut unread) = (BTreeMap::new(), Vec::new(), Vec::new());
     for id in config.accounts.iter().map(|account| &account.id) {
         let Some(plan) = plans.remove(id) else { continue };
         let before = services.accounts.get(id);
         let means = match Means::find(&*services.logins, id, Arc::clone(&plan)).await {
             Ok(means) => {
-                match before.filter(|before| means.differ(&before.means)) {
-                    Some(before) if !reconnecting.contains(id) => relogged.push(before.id.clone()),
-                    _ => {}
+                match before {
+                    Some(_) if reconnecting.contains(id) => {}
+                    Some(before) if means.differ(&before.means) => relogged.push(before.id.clone()),
+                    // What could not be read the last time can be now.
+                    Some(before) => show(services, &before.id, &means),
+                    None => {}
                 }
                 means
             }
             Err(problem) => {
                 unreadable(services, id, &problem);
-                Means::unreadable(id, plan, &problem)
+                unread.push(UnreadableLogin { account: id.clone(), why: problem.clone() });
+                Means::unreadable(plan, problem, before.as_deref().map(|before| &before.means))
             }
         };
         found.insert(id.clone(), means);
     }
-    (found, relogged)
+    (found, relogged, unread)
 }
 
 fn with_change(difference: &Difference, wanted: Change) -> Vec<AccountId> {
@@ -207,6 +217,7 @@ fn report(difference: &Difference, config: &Config) -> Applied {
         updated: with_change(difference, Change::Live),
         untouched: config.accounts.len().saturating_sub(touched),
         needs_restart: difference.needs_restart.clone(),
+        unreadable_logins: Vec::new(),
     }
 }
 

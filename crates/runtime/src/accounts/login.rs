@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use moorline_core::{AccountId, AccountState, BlockReason, Failure, FailureClass};
+use moorline_core::{AccountId, BlockReason, Failure, FailureClass};
 
 use super::{Accounts, stop_account};
 use crate::logins::Means;
@@ -13,48 +13,39 @@ use crate::services::{Account, Services};
 /// Look at what is saved for an account, and work with that; `true` when it is another login than before.
 #[derive(Debug, Message)]
 #[rtype(result = "bool")]
-pub(crate) struct TakeUp {
-    pub(crate) account: AccountId,
-    /// Why there is no login any more, if there is none.
-    pub(crate) why: Option<String>,
-}
+pub(crate) struct TakeUp(pub(crate) AccountId);
 
 impl Handler<TakeUp> for Accounts {
     type Result = ResponseFuture<bool>;
 
-    fn handle(&mut self, message: TakeUp, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, TakeUp(id): TakeUp, _: &mut Context<Self>) -> Self::Result {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
-        let turn = Rc::clone(&self.applying);
         Box::pin(async move {
             // Not while a configuration is applied: each of the two sees what the other has left.
-            let _turn = turn.lock().await;
-            let TakeUp { account: id, why } = message;
+            let _turn = services.applying.lock().await;
             let Some(account) = services.accounts.get(&id) else { return false };
             let configured = Arc::clone(&account.means.configured);
-            let mut found = match Means::find(&*services.logins, &id, configured).await {
+            let found = match Means::find(&*services.logins, &id, configured).await {
                 Ok(found) => found,
                 Err(problem) => {
                     unreadable(&services, &id, &problem);
                     return false;
                 }
             };
-            if let (Some(login), Some(why)) = (&mut found.login, why)
-                && login.saved_at.is_none()
-            {
-                login.problem = Some(why);
-            }
             if !found.differ(&account.means) {
                 show(&services, &id, &found);
                 return false;
             }
-            tracing::info!(account = %id, actor = "logins", "another login is saved: the account connects anew with it");
+            match found.missing() {
+                Some(why) => tracing::warn!(account = %id, actor = "logins", "the login has ended: {why}"),
+                None => {
+                    tracing::info!(account = %id, actor = "logins", "another login is saved: the account connects anew with it");
+                }
+            }
             stop_account(Rc::clone(&services), children.clone(), id).await;
             let account = take_up(&services, &account, found);
             if !services.stopped.borrow().contains(&account.id) {
-                services.board.update(&account.id, |status| {
-                    status.enter(AccountState::Connecting, services.clock.wall());
-                });
-                Self::launch(&services, &children, account);
+                Self::launch_anew(&services, &children, account);
             }
             true
         })
@@ -76,14 +67,19 @@ pub(super) fn show(services: &Services, account: &AccountId, means: &Means) {
     services.board.update(account, |status| status.login.clone_from(&means.login));
 }
 
-/// What cannot be read changes nothing, and is shown.
+/// What cannot be read changes nothing, and is shown. It is logged once, and not for an account that waits for a login:
+/// its connection says why it waits.
 pub(super) fn unreadable(services: &Services, account: &AccountId, problem: &str) {
-    tracing::error!(%account, actor = "logins", "{problem}");
+    let mut is_news = false;
     services.board.update(account, |status| {
         if let Some(login) = &mut status.login {
+            is_news = login.saved_at.is_some() && login.problem.as_deref() != Some(problem);
             login.problem = Some(problem.to_owned());
         }
     });
+    if is_news {
+        tracing::error!(%account, actor = "logins", "the login in use stays in use: {problem}");
+    }
 }
 
 /// Whether an account may try to connect. One that waits for a login looks whether there is one by now; if so it is built
@@ -103,12 +99,16 @@ pub(super) async fn admit(services: &Services, account: &Account, is_first: bool
         let configured = Arc::clone(&account.means.configured);
         match Means::find(&*services.logins, &account.id, configured).await {
             Ok(found) if found.differ(&account.means) => {
-                let take_up = TakeUp { account: account.id.clone(), why: None };
                 // Where it was not taken up, this attempt goes on without it, and the next one looks again.
-                services.keeper.send(take_up).await.ok();
+                services.keeper.send(TakeUp(account.id.clone())).await.ok();
             }
             Ok(_) => {}
-            Err(problem) => unreadable(services, &account.id, &problem),
+            Err(problem) => {
+                unreadable(services, &account.id, &problem);
+                if account.means.missing().is_some() {
+                    return Err(Failure::new(FailureClass::NeedsLogin, problem));
+                }
+            }
         }
     }
     match account.means.missing() {

@@ -11,6 +11,7 @@ use moorline_store::{Lease, Op, Outcome, SessionState, Tx};
 use super::{Accounts, Due};
 use crate::conversations::{Reset, Wake};
 use crate::handle::{CommandError, Resumed, ResumedFrom};
+use crate::logins::in_time;
 use crate::runtime::epoch_of;
 use crate::services::{Account, Services};
 
@@ -52,10 +53,19 @@ pub(crate) struct ResetSession {
     pub(crate) conversation: ConversationId,
 }
 
-/// Deletes rows of an account that is not configured. `true` when none is left.
+/// Deletes rows of an account that is not configured, and after the last one its saved login.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<bool, CommandError>")]
+#[rtype(result = "Result<Deleted, CommandError>")]
 pub(crate) struct DiscardRows(pub(crate) AccountId);
+
+/// How far it got.
+#[derive(Debug)]
+pub(crate) struct Deleted {
+    /// Nothing is left.
+    pub(crate) done: bool,
+    /// A saved login was forgotten.
+    pub(crate) login: bool,
+}
 
 fn configured(services: &Services, id: &AccountId) -> Result<Rc<Account>, CommandError> {
     services.accounts.get(id).ok_or_else(|| CommandError::UnknownAccount(id.clone()))
@@ -166,18 +176,21 @@ impl Handler<ResetSession> for Accounts {
 }
 
 impl Handler<DiscardRows> for Accounts {
-    type Result = ResponseFuture<Result<bool, CommandError>>;
+    type Result = ResponseFuture<Result<Deleted, CommandError>>;
 
     fn handle(&mut self, DiscardRows(id): DiscardRows, _: &mut Context<Self>) -> Self::Result {
-        let (services, turn) = (Rc::clone(&self.services), Rc::clone(&self.applying));
+        let services = Rc::clone(&self.services);
         Box::pin(async move {
             // No configuration brings the account back meanwhile.
-            let _turn = turn.lock().await;
+            let _turn = services.applying.lock().await;
             if services.accounts.get(&id).is_some() {
                 return Err(CommandError::Configured(id));
             }
             if !services.store.counts().await?.contains_key(&id) {
-                return Err(CommandError::UnknownAccount(id));
+                return match forget_login(&services, &id).await? {
+                    true => Ok(Deleted { done: true, login: true }),
+                    false => Err(CommandError::UnknownAccount(id)),
+                };
             }
             // A turn or a send of the account that is still on its way out is fenced.
             let take_over = Tx::global(services.clock.wall(), [Op::TakeOver { account: id.clone() }]);
@@ -187,11 +200,21 @@ impl Handler<DiscardRows> for Accounts {
             let until = services.clock.now() + DELETES_FOR;
             while commit(&services, &lease, Op::DiscardRows { limit: BATCH }).await? != Outcome::Applied(0) {
                 if services.clock.now() >= until {
-                    return Ok(false);
+                    return Ok(Deleted { done: false, login: false });
                 }
             }
             tracing::info!(account = %lease.account, actor = "accounts", "rows of an account that is not configured deleted by an operator");
-            Ok(true)
+            let login = forget_login(&services, &lease.account).await?;
+            Ok(Deleted { done: true, login })
         })
     }
+}
+
+/// Whoever has it is the bot, and nobody would miss it.
+async fn forget_login(services: &Services, account: &AccountId) -> Result<bool, CommandError> {
+    let forgotten = in_time(services.logins.remove(account)).await?;
+    if forgotten {
+        tracing::info!(%account, actor = "logins", "the saved login of an account that is not configured is forgotten");
+    }
+    Ok(forgotten)
 }

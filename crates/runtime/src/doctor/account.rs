@@ -35,6 +35,7 @@ pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Now)
     findings.extend(loss::gap(view, now));
     findings.extend(identity(&status.id, &status.identity, view.counts.held.values().sum()));
     findings.extend(token(status));
+    findings.extend(login(status));
     findings.extend(denied(status));
     findings.extend(clock(status, now));
     findings.extend(verdicts.into_iter().flat_map(|verdicts| policy(&status.id, verdicts)));
@@ -165,6 +166,23 @@ fn token(status: &AccountStatus) -> Option<Finding> {
             format!("nothing, if the platform has a bad hour; else check the credentials in {table}"),
         )
         .times(token.since, token.next_attempt_at),
+    )
+}
+
+/// What is saved is no good, and what was read before is in use. Where nothing is, the account is blocked and says so.
+fn login(status: &AccountStatus) -> Option<Finding> {
+    let login = status.login.as_ref().filter(|login| login.saved_at.is_some())?;
+    let why = login.problem.clone()?;
+    let id = &status.id;
+    Some(
+        Finding::error(
+            Kind::LoginUnreadable,
+            Some(id),
+            "works with the login it has; what is saved is no good, and after a restart there would be none",
+            why,
+            format!("`moorline login {id}`, or mend the file; `moorline reload` reads it again"),
+        )
+        .warning(),
     )
 }
 

@@ -107,6 +107,12 @@ kinds! {
     IdentityUnknown = "identity_unknown",
     /// Who the bot is, is remembered and cannot be verified (F-014).
     IdentityUnverified = "identity_unverified",
+    /// The saved login of an account cannot be read.
+    LoginUnreadable = "login_unreadable",
+    /// Nobody has logged an account in; only without a running process, which calls it blocked.
+    LoginMissing = "login_missing",
+    /// There is a login of an account that is not configured; only without a running process.
+    LoginOrphaned = "login_orphaned",
     /// There is no access token (F-008).
     NoToken = "no_token",
     /// The platform does not let us do something for want of a permission.

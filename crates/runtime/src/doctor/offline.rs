@@ -8,6 +8,7 @@ use moorline_store::{Counts, Inspection};
 use serde::Serialize;
 
 use super::finding::{Finding, FindingKind};
+use super::login::{self, LoginFault};
 use super::{account, in_order, machine, orphan, turns};
 use crate::handle::repair;
 use crate::machine::MachineFacts;
@@ -24,6 +25,8 @@ pub struct Offline<'a> {
     pub missing: Option<String>,
     /// What is in the store, or why that cannot be told; nothing when there is none.
     pub store: Result<Option<&'a Inspection>, String>,
+    /// What is wrong with the logins that are saved.
+    pub logins: &'a [LoginFault],
     /// Whether a process runs on it after all.
     pub running: bool,
     /// The machine.
@@ -66,6 +69,7 @@ pub struct OfflineRun {
 pub fn examine_offline(offline: &Offline<'_>) -> OfflineReport {
     let mut findings = machine::examine(offline.machine, 0);
     findings.extend(configuration(&offline.config));
+    findings.extend(offline.logins.iter().map(login::examine));
     findings.extend(offline.missing.as_ref().map(|path| missing(path)));
     let inspection = match &offline.store {
         Ok(inspection) => *inspection,

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{CommandError, Handle};
-use crate::accounts::{DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
+use crate::accounts::{Deleted, DiscardRows, DiscardSend, ResetSession, ResumeSession, RetrySend};
 
 /// An account that is not configured and has rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -52,6 +52,8 @@ pub struct Discarded {
     pub done: bool,
     /// What is left.
     pub counts: Counts,
+    /// Whether its saved login was forgotten too.
+    pub login_removed: bool,
 }
 
 /// Of the accounts that are left when the configured ones are taken away: those with rows.
@@ -111,14 +113,14 @@ impl Handle {
         Ok((turn != 0).then_some(turn))
     }
 
-    /// Deletes rows of an account that is not configured, for some seconds at most.
+    /// Deletes rows of an account that is not configured, for some seconds at most, and after the last one its saved login.
     ///
     /// # Errors
-    /// When the account is configured, or nothing is known of it.
+    /// When the account is configured, nothing is known of it, or its login cannot be removed.
     pub async fn discard_rows(&self, id: &AccountId) -> Result<Discarded, CommandError> {
-        let done = self.command(DiscardRows(id.clone())).await??;
+        let Deleted { done, login: login_removed } = self.command(DiscardRows(id.clone())).await??;
         let counts = self.store.counts().await?.remove(id).unwrap_or_default();
-        Ok(Discarded { id: id.clone(), done, counts })
+        Ok(Discarded { id: id.clone(), done, counts, login_removed })
     }
 
     async fn owner(&self, outbox: OutboxId) -> Result<AccountId, CommandError> {

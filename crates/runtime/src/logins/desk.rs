@@ -12,7 +12,7 @@ use moorline_supervision::Env;
 use tokio::sync::{mpsc, watch};
 
 use super::session::{Kept, LoginSession, LoginState, LoginView};
-use super::{cure, takes_login};
+use super::takes_login;
 use crate::accounts::{Accounts, ProbeAccount, TakeUp};
 use crate::handle::CommandError;
 use crate::services::{Account, Services};
@@ -84,7 +84,7 @@ impl Desk {
         let session = LoginSession {
             account: id.clone(),
             plan: Arc::clone(&account.means.configured),
-            refused: waiting(&services),
+            known: known(&services),
             logins: Rc::clone(&services.logins),
             http: services.network_of(&id).http,
             clock: Arc::clone(&services.clock),
@@ -105,11 +105,11 @@ impl Desk {
     }
 }
 
-/// Accounts that wait for a login: what is saved for them was refused, or there is nothing.
-fn waiting(services: &Services) -> BTreeSet<AccountId> {
+/// Accounts whose saved logins may be good. For those that wait for a login what is saved was refused, or there is nothing.
+fn known(services: &Services) -> BTreeSet<AccountId> {
     let accounts = services.board.accounts().into_iter();
     accounts
-        .filter(|status| status.blocked == Some(BlockReason::NeedsLogin))
+        .filter(|status| status.blocked != Some(BlockReason::NeedsLogin))
         .map(|status| status.id)
         .collect()
 }
@@ -119,12 +119,9 @@ async fn take_effect(services: &Services, account: &AccountId, kept: &Kept) {
     let person = kept.person.as_ref().map(ToString::to_string);
     tracing::info!(%account, actor = "logins", person, already = kept.already, "logged in");
     for other in &kept.ended {
-        let why = format!("its person has logged in for {account}, and can have one bot: {}", cure(other));
-        tracing::warn!(account = %other, actor = "logins", "the login has ended: {why}");
-        let lost = TakeUp { account: other.clone(), why: Some(why) };
-        ask(services, lost).await;
+        ask(services, TakeUp(other.clone())).await;
     }
-    if !ask(services, TakeUp { account: account.clone(), why: None }).await {
+    if !ask(services, TakeUp(account.clone())).await {
         // It works with this login already, or may wait for its next attempt: that is now.
         ask(services, ProbeAccount(account.clone())).await;
     }

@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use tokio::sync::{mpsc, watch};
 
-use super::{Logins, LoginsError, Saved, in_time};
+use super::{Ended, Logins, LoginsError, Saved, in_time};
 
 /// For all of a login; whatever the channel's own limit is, nobody stands before a phone for longer.
 const AT_MOST: Duration = Duration::from_secs(15 * 60);
@@ -25,8 +25,9 @@ pub struct LoginSession {
     pub account: AccountId,
     /// Its plan as the configuration has it.
     pub plan: Arc<dyn Plan>,
-    /// Accounts whose saved login the platform is known to refuse: it is not asked whether it knows those.
-    pub refused: BTreeSet<AccountId>,
+    /// Accounts whose saved logins the platform is asked about, whether one of them is good still: those that are
+    /// configured, but for what the platform is known to refuse.
+    pub known: BTreeSet<AccountId>,
     /// Where logins are kept.
     pub logins: Rc<dyn Logins>,
     /// For the calls of the login.
@@ -122,8 +123,8 @@ impl LoginSession {
             Vec::new()
         });
         held.sort_by_key(|(_, saved)| std::cmp::Reverse(saved.saved_at));
-        let good = held.into_iter().filter(|(id, _)| !self.refused.contains(id));
-        let held: Vec<_> = good.map(|(_, saved)| saved.login).collect();
+        let known = held.into_iter().filter(|(id, _)| self.known.contains(id));
+        let held: Vec<_> = known.map(|(_, saved)| saved.login).collect();
         let machine = self
             .plan
             .login(&held, self.seed)
@@ -165,7 +166,8 @@ impl LoginSession {
             return Ok(Ok(Kept { person: person.or(saved.person), already: true, ended: Vec::new() }));
         }
         let others = in_time(self.logins.all(self.account.channel())).await?;
-        let others: Vec<String> = others.iter().map(|(id, _)| id.to_string()).collect();
+        let others = others.iter().filter(|(id, _)| self.known.contains(id));
+        let others: Vec<String> = others.map(|(id, _)| id.to_string()).collect();
         Ok(Err(format!(
             "this person is logged in already, for another account ({}), and a person can have one: remove that login \
              from the directory logins in the data directory, or log in as somebody else",
@@ -173,7 +175,7 @@ impl LoginSession {
         )))
     }
 
-    /// Forgets what is saved of the same person for other accounts of the channel.
+    /// Forgets what is saved of the same person for other accounts of the channel, but for why.
     async fn end_others(&self, person: Option<&UserId>) -> Result<Vec<AccountId>, LoginsError> {
         let mut ended = Vec::new();
         if person.is_none() {
@@ -181,7 +183,8 @@ impl LoginSession {
         }
         for (id, saved) in in_time(self.logins.all(self.account.channel())).await? {
             if id != self.account && saved.person.as_ref() == person {
-                in_time(self.logins.remove(&id)).await?;
+                let by = Ended { by: self.account.clone(), at: self.clock.wall() };
+                in_time(self.logins.end(&id, by)).await?;
                 ended.push(id);
             }
         }
@@ -217,9 +220,9 @@ impl LoginView {
                 ..Self::of(
                     LoginState::Scan,
                     match number {
-                        0 | 1 => "scan the QR code with the phone".to_owned(),
+                        1 => "QR code 1: scan it with the phone".to_owned(),
                         more => format!(
-                            "the QR code before has expired: scan this one, the {more}. of this login"
+                            "QR code {more}: scan this one with the phone, the one before is good no more"
                         ),
                     },
                 )

@@ -12,6 +12,7 @@ use crate::cli::Place;
 use crate::client::{self, running};
 use crate::clock::SystemClock;
 use crate::exit::Code;
+use crate::logins;
 use crate::machine;
 use crate::output;
 use crate::settings::Settings;
@@ -50,12 +51,14 @@ fn look(place: &Place) -> Result<OfflineReport> {
         }
         Err(diagnosis) => Err(diagnosis.to_string().lines().map(str::to_owned).collect()),
     };
+    let logins = settings.as_ref().map(|settings| logins::examine(&dir, &settings.plans)).unwrap_or_default();
     let store = inspect(&dir).map_err(|error| error.to_string());
     Ok(examine_offline(&Offline {
         now: SystemClock::new().wall(),
         config,
         missing: (!exists).then(|| dir.display().to_string()),
         store: store.as_ref().map(Option::as_ref).map_err(Clone::clone),
+        logins: &logins,
         running: running(&dir).is_ok(),
         machine: &facts,
     }))

@@ -95,9 +95,11 @@ impl Person {
         self.give_up("a number was asked for, and none was typed", Code::NotHealthy)
     }
 
-    /// Ctrl-C.
-    pub(super) fn interrupted(&mut self) -> Result<Code> {
-        self.give_up("it was given up", Code::Interrupted)
+    /// A signal, and how a process ends by it.
+    pub(super) fn interrupted(&mut self, code: Code) -> Result<Code> {
+        // The terminal may be what is gone.
+        drop(self.give_up("it was given up", code));
+        Ok(code)
     }
 
     fn give_up(&mut self, why: &str, code: Code) -> Result<Code> {
