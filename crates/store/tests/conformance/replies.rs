@@ -7,7 +7,9 @@ use moorline_store::{
     RunContent, SendResult, Store, Trigger, Tx, Verdict,
 };
 
-use crate::script::{DROP, HOLD, account, chat, conversation, fingerprint, job, message, reply, results};
+use crate::script::{
+    DROP, ECHO, HOLD, account, chat, conversation, fingerprint, job, message, prompt, reply, results,
+};
 use crate::stores;
 
 use Outcome::{Applied, Conflict, Duplicate, Fenced};
@@ -171,6 +173,28 @@ async fn what_the_user_wrote_during_the_attempt_is_not_missed_f060() {
         assert_eq!(again.last_error.as_deref(), Some("closed"), "{name}");
     })
     .await;
+}
+
+/// F-060: what the bot itself or another program wrote meanwhile opens no window, nor does what nobody wrote: the row was
+/// tried again at once, and refused, and so on for as long as its own echo was news.
+#[tokio::test]
+async fn only_a_users_message_during_the_attempt_is_news_f060() {
+    let from_bot = Verdict::Drop(moorline_core::DropReason::FromBot);
+    for (verdict, news) in [(ECHO, 0), (from_bot, 0), (Verdict::Allow, 1), (DROP, 1), (HOLD, 1)] {
+        each(async |store, name| {
+            let lines = [
+                (receive(1, 0, Verdict::Allow), Applied(1)),
+                (enqueue(0, 1), Applied(1)),
+                (send(1), Applied(0)),
+                (receive(2, 0, verdict), Applied(2)),
+                (held_unless_news(1, 1), Applied(news)),
+            ];
+            story(store, name, 1, lines).await;
+            let state = if news == 1 { OutboxState::Ready } else { OutboxState::Held };
+            assert_eq!(row(store, 1).await.state, state, "{name}: {verdict:?}");
+        })
+        .await;
+    }
 }
 
 /// F-056: what may have been sent before it was held is in doubt ever after.
@@ -341,7 +365,8 @@ async fn tokens_are_forgotten_with_age_and_with_their_account() {
 #[tokio::test]
 async fn a_prompt_of_a_job_lets_nothing_go() {
     each(async |store, name| {
-        let prompt = NewMessage { route: reply(0, 0).outbound.route, ..message(&[1], 0, Verdict::Allow) };
+        let prompt = prompt(1, 0);
+        let beside = NewReply { conversation: conversation(1), ..reply(0, 2) };
         let run = NewRun {
             job: moorline_core::JobId::new(1),
             due: at(1),
@@ -355,10 +380,13 @@ async fn a_prompt_of_a_job_lets_nothing_go() {
             (enqueue(0, 1), Applied(1)),
             (send(1), Applied(0)),
             (settle(1, HELD), Applied(0)),
+            (Op::Enqueue { parts: vec![beside] }, Applied(2)),
+            (send(2), Applied(0)),
             (Op::RecordRun { run: Box::new(run) }, Applied(1)),
+            (held_unless_news(2, 0), Applied(0)),
         ];
         story(store, name, 1, lines).await;
-        assert_eq!(row(store, 1).await.state, OutboxState::Held, "{name}");
+        assert_eq!(states(store, &[1, 2]).await, [OutboxState::Held; 2], "{name}");
     })
     .await;
 }
