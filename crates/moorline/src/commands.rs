@@ -53,7 +53,7 @@ pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
             }
         }
         output::line("")?;
-        accounts_table(status["accounts"].as_array().map_or(&[], Vec::as_slice))?;
+        accounts_table(status["accounts"].as_array().map_or(&[], Vec::as_slice)).print()?;
         repair::orphans(&status["orphaned"])?;
     }
     Ok(if ready { Code::Ok } else { Code::NotHealthy })
@@ -104,7 +104,7 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
                 output::json(&accounts)?;
             } else {
                 let list = accounts.get("accounts").unwrap_or(&accounts);
-                accounts_table(list.as_array().map_or(&[], Vec::as_slice))?;
+                accounts_table(list.as_array().map_or(&[], Vec::as_slice)).print()?;
             }
             return Ok(Code::Ok);
         }
@@ -267,7 +267,7 @@ pub async fn reload(place: &Place, as_json: bool) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-fn accounts_table(accounts: &[Value]) -> Result<()> {
+fn accounts_table(accounts: &[Value]) -> Table {
     let mut table = Table::new(&[
         "ACCOUNT",
         "STATE",
@@ -281,6 +281,8 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
         "PENDING",
         "DROPPED",
         "HELD",
+        "OUTBOX",
+        "AWAITS USER",
         "DEAD",
         "WHY NOT READY",
     ]);
@@ -311,11 +313,13 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
             counts["pending"].to_string(),
             sum(&counts["dropped"]).to_string(),
             sum(&counts["held"]).to_string(),
+            counts["outbox"].to_string(),
+            counts["outbox_held"].to_string(),
             counts["dead"].to_string(),
             why,
         ]);
     }
-    table.print()
+    table
 }
 
 fn text(value: &Value) -> String {
@@ -358,5 +362,26 @@ fn until(value: &Value) -> String {
             format!("in {}", span(millis(wait)))
         }
         None => "under way".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Replies that wait for their user were in no column, and the account looked as if all were said (F-060).
+    #[test]
+    fn the_status_shows_what_waits_for_its_user_f060() {
+        let account = json!({
+            "id": "weixin:main", "state": "ready",
+            "counts": { "received": 9, "answered": 9, "pending": 0, "dropped": {}, "held": { "identity": 1 },
+                        "outbox": 5, "outbox_held": 3, "dead": 2 },
+        });
+        let table = accounts_table(&[account]).render(false);
+        let (head, row) = table.split_once('\n').unwrap();
+        for (column, value) in [("HELD", "1"), ("OUTBOX", "5"), ("AWAITS USER", "3"), ("DEAD", "2")] {
+            let at = head.find(column).unwrap();
+            assert!(row[at..].starts_with(&format!("{value} ")) || &row[at..] == value, "{column}: {table}");
+        }
     }
 }
