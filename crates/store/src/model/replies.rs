@@ -131,4 +131,10 @@ impl OutboxRow {
     pub(super) fn sendable(&self) -> OutboxState {
         if self.doubted { OutboxState::Unknown } else { OutboxState::Ready }
     }
+
+    /// Nobody knows whether its last attempt took effect.
+    pub(super) fn in_doubt(&mut self) {
+        self.state = OutboxState::Unknown;
+        self.repeats += u32::from(self.possibly_repeated);
+    }
 }

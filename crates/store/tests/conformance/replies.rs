@@ -197,6 +197,59 @@ async fn only_a_users_message_during_the_attempt_is_news_f060() {
     }
 }
 
+/// F-056: an attempt that may have been a repetition, and of which nobody knows whether it took effect, is counted,
+/// whether it was cut off or its process was; one that had no effect is not, and leaves the doubt of those before it.
+#[tokio::test]
+async fn repetitions_that_nobody_confirmed_are_counted_until_an_operator_asks_for_more_f056() {
+    const RETRY: usize = 1;
+    let again = || Op::ClaimSend { outbox: OutboxId::new(1), claim: claim(), possibly_repeated: true };
+    each(async |store, name| {
+        let seen = async || {
+            let row = row(store, 1).await;
+            (row.state, row.repeats)
+        };
+        let lines = [(enqueue(0, 1), Applied(1)), (send(1), Applied(0)), (settle(1, UNKNOWN), Applied(0))];
+        story(store, name, 1, lines).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 0), "{name}: the first attempt repeats nothing");
+        story(store, name, 4, [(again(), Applied(0)), (settle(1, RETRY), Applied(0))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 0), "{name}: certainly no repetition");
+        story(store, name, 6, [(again(), Applied(0)), (settle(1, UNKNOWN), Applied(0))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 1), "{name}");
+        let interrupt = Op::InterruptSends { generation: Generation::FIRST };
+        story(store, name, 8, [(again(), Applied(0)), (interrupt, Applied(1))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 2), "{name}");
+        let retry = Op::RetrySend { outbox: OutboxId::new(1) };
+        story(store, name, 10, [(retry, Applied(0))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 0), "{name}");
+        let lines = [(again(), Applied(0)), (Op::TakeOver { account: account(0) }, Applied(2))];
+        story(store, name, 11, lines).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 1), "{name}");
+    })
+    .await;
+}
+
+/// F-059: what the platform took and may have shown to nobody says so.
+#[tokio::test]
+async fn what_was_taken_in_doubt_is_sent_and_says_so_f059() {
+    const TAKEN: usize = 6;
+    each(async |store, name| {
+        let lines = [
+            (enqueue(0, 1), Applied(1)),
+            (enqueue(1, 2), Applied(2)),
+            (send(1), Applied(0)),
+            (settle(1, TAKEN), Applied(0)),
+            (send(2), Applied(0)),
+            (settle(2, SENT), Applied(0)),
+        ];
+        story(store, name, 1, lines).await;
+        for (id, doubted) in [(1, true), (2, false)] {
+            let sent = row(store, id).await;
+            assert_eq!((sent.state, sent.delivery_doubted), (OutboxState::Sent, doubted), "{name}");
+        }
+    })
+    .await;
+}
+
 /// F-056: what may have been sent before it was held is in doubt ever after.
 #[tokio::test]
 async fn what_may_have_been_sent_before_it_was_held_is_unknown_again_f056() {

@@ -387,14 +387,15 @@ pub(crate) const DROP: Verdict = Verdict::Drop(DropReason::NotMentioned);
 pub(crate) const ECHO: Verdict = Verdict::Drop(DropReason::OwnMessage);
 pub(crate) const HOLD: Verdict = Verdict::Hold(HoldReason::Identity);
 
-pub(crate) fn results() -> [SendResult; 6] {
+pub(crate) fn results() -> [SendResult; 7] {
     let error = || "no route".to_owned();
     [
-        SendResult::Sent { message_id: MessageId::new("om_sent") },
+        SendResult::Sent { message_id: MessageId::new("om_sent"), delivery_doubted: false },
         SendResult::Retry { wait: Duration::from_secs(7), error: error() },
         SendResult::Unknown { wait: Duration::from_secs(3), error: error() },
         SendResult::Dead { error: error() },
         SendResult::Held { heard: InboxId::new(i64::MAX), error: error() },
         SendResult::Held { heard: InboxId::new(2), error: error() },
+        SendResult::Sent { message_id: MessageId::new("om_taken"), delivery_doubted: true },
     ]
 }
