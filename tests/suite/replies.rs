@@ -175,6 +175,117 @@ fn what_is_held_for_too_long_is_a_dead_letter_that_says_why_f060() {
     });
 }
 
+/// A send that was made, and that nobody answers.
+fn lost() -> Failure {
+    Failure::transient("send: reset").with_unknown_effect()
+}
+
+fn tries(world: &Scripted, text: &str) -> usize {
+    world.platform.get(|platform| platform.calls.iter().filter(|call| call.text == text).count())
+}
+
+/// It was repeated for ever, every minute, and the platform may have shown it every time.
+#[test]
+fn what_nobody_confirms_is_repeated_once_where_no_keys_are_known_and_then_given_up_visibly_f056() {
+    in_virtual_time(async {
+        let world = used_up(1).await;
+        world.platform.set(|platform| (platform.quota, platform.refuses) = (10, Some(lost())));
+        let row = world.send("alice", "news").await;
+        sleep(24 * HOUR).await;
+        assert_eq!(tries(&world, "news"), 2, "never more than two copies");
+        let dead = world.store.outbox_row(row).await.unwrap().unwrap();
+        assert_eq!(
+            (dead.state, dead.doubted, dead.possibly_repeated),
+            (OutboxState::Dead, true, true),
+            "{dead:?}"
+        );
+        let error = dead.last_error.unwrap();
+        assert!(error.contains("may have been delivered"), "{error}");
+        let report = world.handle.doctor().await.unwrap();
+        let found = report.findings.iter().find(|finding| finding.kind == FindingKind::DeadLetters).unwrap();
+        assert!(found.why.contains("may have been delivered"), "{found:?}");
+
+        // What waits behind it goes its way, and an operator may have it sent once more.
+        world.platform.set(|platform| platform.refuses = None);
+        world.platform.say("alice", "hello?");
+        world.send("alice", "more").await;
+        world.sees("alice", 3, 2 * SECOND).await;
+        world.handle.retry_send(row).await.unwrap();
+        world.sees("alice", 4, 2 * SECOND).await;
+        assert_eq!(tries(&world, "news"), 3);
+        world.check().await;
+    });
+}
+
+/// Trouble that certainly had no effect is tried for ever, also after an attempt of which nobody knows.
+#[test]
+fn an_attempt_that_had_no_effect_is_no_repetition_f056() {
+    in_virtual_time(async {
+        let world = used_up(1).await;
+        world.platform.set(|platform| {
+            platform.next.push_back(Err(lost()));
+            (platform.quota, platform.refuses) = (10, Some(Failure::transient("send: not connected")));
+        });
+        world.platform.set(|platform| platform.quota = 10);
+        let row = world.send("alice", "news").await;
+        sleep(24 * HOUR).await;
+        assert!(tries(&world, "news") > 1_000);
+        assert_eq!(world.in_state(OutboxState::Unknown).await, ["news"]);
+        world.platform.set(|platform| {
+            platform.refuses = None;
+            platform.next.push_back(Ok(()));
+        });
+        world.sees("alice", 2, 2 * MINUTE).await;
+        let row = world.store.outbox_row(row).await.unwrap().unwrap();
+        assert_eq!((row.state, row.possibly_repeated), (OutboxState::Sent, true), "{row:?}");
+    });
+}
+
+/// Every process that dies while it sends leaves a send of which nobody knows.
+#[test]
+fn crashes_repeat_a_message_no_more_often_than_lost_answers_do_f056() {
+    in_virtual_time(async {
+        let mut world = used_up(1).await;
+        world.platform.set(|platform| platform.latency = 10 * SECOND);
+        let row = world.send("alice", "news").await;
+        for attempts in [1, 2] {
+            sleep(5 * SECOND).await;
+            let sending = world.store.outbox_row(row).await.unwrap().unwrap();
+            assert_eq!((sending.state, sending.attempts), (OutboxState::Sending, attempts), "{sending:?}");
+            world.crash().await;
+            world.boot().await;
+        }
+        sleep(HOUR).await;
+        assert_eq!(world.in_state(OutboxState::Dead).await, ["news"]);
+        assert_eq!(tries(&world, "news"), 0, "the third process made no call");
+        let dead = world.store.outbox_row(row).await.unwrap().unwrap();
+        assert!(dead.last_error.unwrap().contains("may have been delivered"));
+        world.check().await;
+    });
+}
+
+/// Some saw that the platform takes a message for somebody who never wrote, and shows it to nobody (F-059).
+#[test]
+fn what_is_taken_for_somebody_who_never_wrote_is_sent_in_doubt_f059_f060() {
+    in_virtual_time(async {
+        let world = used_up(10).await;
+        world.platform.set(|platform| platform.next.push_back(Ok(())));
+        let to_bob = world.send("bob", "hello, stranger").await;
+        world.sees("bob", 1, SECOND).await;
+        sleep(SECOND).await;
+        let doubted = async |row| {
+            let row = world.store.outbox_row(row).await.unwrap().unwrap();
+            (row.state, row.delivery_doubted)
+        };
+        assert_eq!(doubted(to_bob).await, (OutboxState::Sent, true));
+        world.platform.say("bob", "who is this?");
+        let again = world.send("bob", "it is me").await;
+        world.sees("bob", 3, SECOND).await;
+        sleep(SECOND).await;
+        assert_eq!(doubted(again).await, (OutboxState::Sent, false));
+    });
+}
+
 /// A wall clock that is set forward makes nothing older (F-089).
 #[test]
 fn a_step_of_the_wall_clock_gives_nothing_up_f089() {

@@ -122,6 +122,8 @@ pub(crate) struct Ours {
     attempts: u32,
     /// It was sent again after the platform had forgotten its key, so a user may see it twice.
     possibly_repeated: bool,
+    /// The platform took it although no user had written to us there, and may have shown it to nobody.
+    delivery_doubted: bool,
     last_error: Option<String>,
     /// The platform's id of it.
     message_id: Option<MessageId>,
@@ -208,6 +210,7 @@ pub(crate) fn ours(row: &OutboxRow) -> Ours {
         idempotency_key: row.key.clone(),
         attempts: row.attempts,
         possibly_repeated: row.possibly_repeated,
+        delivery_doubted: row.delivery_doubted,
         last_error: row.last_error.clone(),
         message_id: row.message_id.clone(),
         created_at: row.created_at,

@@ -53,7 +53,9 @@ pub async fn status(place: &Place, as_json: bool) -> Result<Code> {
             }
         }
         output::line("")?;
-        accounts_table(status["accounts"].as_array().map_or(&[], Vec::as_slice))?;
+        let accounts = status["accounts"].as_array().map_or(&[][..], Vec::as_slice);
+        accounts_table(accounts).print()?;
+        login_problems(accounts)?;
         repair::orphans(&status["orphaned"])?;
     }
     Ok(if ready { Code::Ok } else { Code::NotHealthy })
@@ -104,7 +106,9 @@ pub async fn account(place: &Place, action: &Account, as_json: bool) -> Result<C
                 output::json(&accounts)?;
             } else {
                 let list = accounts.get("accounts").unwrap_or(&accounts);
-                accounts_table(list.as_array().map_or(&[], Vec::as_slice))?;
+                let accounts = list.as_array().map_or(&[][..], Vec::as_slice);
+                accounts_table(accounts).print()?;
+                login_problems(accounts)?;
             }
             return Ok(Code::Ok);
         }
@@ -279,7 +283,7 @@ pub async fn reload(place: &Place, as_json: bool) -> Result<Code> {
     Ok(Code::Ok)
 }
 
-fn accounts_table(accounts: &[Value]) -> Result<()> {
+fn accounts_table(accounts: &[Value]) -> Table {
     let mut table = Table::new(&[
         "ACCOUNT",
         "STATE",
@@ -293,6 +297,8 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
         "PENDING",
         "DROPPED",
         "HELD",
+        "OUTBOX",
+        "AWAITS USER",
         "DEAD",
         "WHY NOT READY",
     ]);
@@ -323,12 +329,18 @@ fn accounts_table(accounts: &[Value]) -> Result<()> {
             counts["pending"].to_string(),
             sum(&counts["dropped"]).to_string(),
             sum(&counts["held"]).to_string(),
+            counts["outbox"].to_string(),
+            counts["outbox_held"].to_string(),
             counts["dead"].to_string(),
             why,
         ]);
     }
-    table.print()?;
-    // Of an account without a login this is why it is not ready.
+    table
+}
+
+/// The logins that something is wrong with, of accounts that go on with the one they have. Of an account without one this is
+/// why it is not ready.
+fn login_problems(accounts: &[Value]) -> std::io::Result<()> {
     let in_use = accounts.iter().filter(|account| !account["login"]["saved_at"].is_null());
     for account in in_use.filter(|account| !account["login"]["problem"].is_null()) {
         let (id, problem) = (text(&account["id"]), text(&account["login"]["problem"]));
@@ -377,5 +389,26 @@ fn until(value: &Value) -> String {
             format!("in {}", span(millis(wait)))
         }
         None => "under way".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Replies that wait for their user were in no column, and the account looked as if all were said (F-060).
+    #[test]
+    fn the_status_shows_what_waits_for_its_user_f060() {
+        let account = json!({
+            "id": "weixin:main", "state": "ready",
+            "counts": { "received": 9, "answered": 9, "pending": 0, "dropped": {}, "held": { "identity": 1 },
+                        "outbox": 5, "outbox_held": 3, "dead": 2 },
+        });
+        let table = accounts_table(&[account]).render(false);
+        let (head, row) = table.split_once('\n').unwrap();
+        for (column, value) in [("HELD", "1"), ("OUTBOX", "5"), ("AWAITS USER", "3"), ("DEAD", "2")] {
+            let at = head.find(column).unwrap();
+            assert!(row[at..].starts_with(&format!("{value} ")) || &row[at..] == value, "{column}: {table}");
+        }
     }
 }

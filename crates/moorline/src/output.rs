@@ -1,5 +1,6 @@
 //! Everything that goes to standard output: the answers of commands, as tables or as JSON.
 
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
@@ -41,17 +42,22 @@ pub fn refuse(name: &str, message: &str) {
     drop(json(&json!({ "error": { "code": name, "message": message } })));
 }
 
+/// How wide a sentence below a row may be.
+const NOTE_WIDTH: usize = 86;
+
 /// A table whose columns are as wide as what is in them.
 #[derive(Debug)]
 pub struct Table {
     head: Vec<&'static str>,
     rows: Vec<Vec<String>>,
+    /// What stands below a row, by the row's number.
+    notes: BTreeMap<usize, String>,
 }
 
 impl Table {
     /// A table with these column heads.
     pub fn new(head: &[&'static str]) -> Self {
-        Self { head: head.to_vec(), rows: Vec::new() }
+        Self { head: head.to_vec(), rows: Vec::new(), notes: BTreeMap::new() }
     }
 
     /// Adds a row.
@@ -59,12 +65,17 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Adds a sentence below the last row: it is no column, and makes none of them wider.
+    pub fn note(&mut self, text: &str) {
+        self.notes.insert(self.rows.len().saturating_sub(1), text.to_owned());
+    }
+
     /// Prints it.
     pub fn print(&self) -> Result<()> {
         line(&self.render(io::stdout().is_terminal()))
     }
 
-    fn render(&self, colour: bool) -> String {
+    pub(crate) fn render(&self, colour: bool) -> String {
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
             cells.chain(self.head.get(column).map(|head| head.len())).max().unwrap_or(0)
@@ -76,12 +87,29 @@ impl Table {
         };
         let head = render(&mut self.head.iter().copied());
         let mut lines = vec![if colour { format!("\x1b[1m{head}\x1b[0m") } else { head }];
-        for row in &self.rows {
+        for (number, row) in self.rows.iter().enumerate() {
             let text = render(&mut row.iter().map(String::as_str));
             lines.push(if colour { paint(&text) } else { text });
+            let note = self.notes.get(&number).map_or("", String::as_str);
+            lines.extend(wrapped(note, NOTE_WIDTH).iter().map(|line| format!("    {line}")));
         }
         lines.join("\n")
     }
+}
+
+/// The lines of a text, broken between words. A word that is too long has a line of its own.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// Colours the words that say how things stand.

@@ -174,6 +174,11 @@ pub struct OutboxRow {
     pub held_at: Option<Timestamp>,
     /// When a message of its user last let it go.
     pub released_at: Option<Timestamp>,
+    /// Of the attempts that may have been repetitions, those of which nobody knows whether they took effect; since an
+    /// operator last asked for it.
+    pub repeats: u32,
+    /// The platform took it, and may have shown it to nobody (F-059).
+    pub delivery_doubted: bool,
 }
 
 /// Where a message of ours stands.

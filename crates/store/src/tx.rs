@@ -305,7 +305,7 @@ pub enum Op {
     },
     /// An operator wants a message of ours sent now (F-053, F-055). A dead letter goes back to its old place with its
     /// key: as `unknown` if an earlier attempt may have succeeded, else as `ready`, and so is one that is held. One that
-    /// waits is due at once.
+    /// waits is due at once. Its repetitions are counted anew.
     /// `Conflict` when it is being sent, was sent or was discarded.
     RetrySend {
         /// The row.
@@ -447,15 +447,19 @@ pub enum SendResult {
     Sent {
         /// The id the platform gave.
         message_id: MessageId,
+        /// It may show it to nobody all the same.
+        delivery_doubted: bool,
     },
-    /// It certainly was not sent: → `ready`, not before `wait` has passed.
+    /// It certainly was not sent: → `ready`, or `unknown` again if an earlier attempt may have succeeded, not before
+    /// `wait` has passed.
     Retry {
         /// How long to wait.
         wait: Duration,
         /// What failed.
         error: String,
     },
-    /// Nobody can tell whether it was sent: → `unknown`, not before `wait` has passed.
+    /// Nobody can tell whether it was sent: → `unknown`, not before `wait` has passed; counted in
+    /// [`OutboxRow::repeats`](crate::OutboxRow::repeats) if it may have been a repetition.
     Unknown {
         /// How long to wait.
         wait: Duration,

@@ -511,6 +511,8 @@ fn ours() -> OutboxRow {
         retried_at: None,
         held_at: None,
         released_at: None,
+        repeats: 0,
+        delivery_doubted: true,
     }
 }
 

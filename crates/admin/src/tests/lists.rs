@@ -38,6 +38,7 @@ fn a_message_is_shown_without_its_bytes() {
     let ours = ask(&fake, get("/v1/outbox/41")).body;
     assert_eq!((&ours["state"], &ours["not_before"]), (&json!("sent"), &json!(null)));
     assert_eq!(ours["possibly_repeated"], json!(false));
+    assert_eq!(ours["delivery_doubted"], json!(true));
     assert_eq!(ask(&fake, get("/v1/outbox")).body["messages"][0]["id"], json!(41));
 }
 

@@ -193,18 +193,19 @@ fn outbox_table(answer: &Value) -> Result<()> {
     })
 }
 
+/// Why messages may be missing is a sentence, and stands below its row.
 fn gaps_table(answer: &Value) -> Result<()> {
-    let head = ["ID", "ACCOUNT", "FROM", "TO", "KIND", "WHY MESSAGES MAY BE MISSING"];
-    list(answer, "gaps", &head, |gap| {
-        vec![
-            gap["id"].to_string(),
-            text(&gap["account"]),
-            text(&gap["from"]),
-            text(&gap["to"]),
-            text(&gap["kind"]),
-            foreign(&gap["why"], ERROR_WIDTH),
-        ]
-    })
+    page(answer, "gaps", gaps_rows)
+}
+
+fn gaps_rows(gaps: &[Value]) -> Table {
+    let mut table = Table::new(&["ID", "ACCOUNT", "FROM", "TO", "KIND"]);
+    for gap in gaps {
+        let names = ["id", "account", "from", "to", "kind"];
+        table.row(names.iter().map(|name| text(&gap[*name])).collect());
+        table.note(&foreign(&gap["why"], usize::MAX));
+    }
+    table
 }
 
 /// A table of one page, and how to get the next one.
@@ -214,14 +215,20 @@ fn list(
     head: &[&'static str],
     row: impl Fn(&Value) -> Vec<String>,
 ) -> Result<()> {
+    page(answer, name, |rows| {
+        let mut table = Table::new(head);
+        rows.iter().for_each(|found| table.row(row(found)));
+        table
+    })
+}
+
+fn page(answer: &Value, name: &str, table: impl Fn(&[Value]) -> Table) -> Result<()> {
     let rows = answer[name].as_array().map_or(&[][..], Vec::as_slice);
     let next = &answer["next"];
     if rows.is_empty() {
         output::line(&format!("no {name}{}", if next.is_null() { "" } else { " on this page" }))?;
     } else {
-        let mut table = Table::new(head);
-        rows.iter().for_each(|found| table.row(row(found)));
-        table.print()?;
+        table(rows).print()?;
     }
     if next.is_null() { Ok(()) } else { output::line(&format!("\nmore with --before {next}")) }
 }
@@ -310,10 +317,11 @@ fn state(message: &Value) -> String {
     if message["reason"].is_null() { state } else { format!("{state}: {}", text(&message["reason"])) }
 }
 
-/// A state, and whether a user may see the message twice.
+/// A state, and whether a user may see the message twice, or not at all.
 fn ours_state(message: &Value) -> String {
-    let mark = if message["possibly_repeated"] == Value::Bool(true) { ", maybe twice" } else { "" };
-    format!("{}{mark}", text(&message["state"]))
+    let marks = [("possibly_repeated", ", maybe twice"), ("delivery_doubted", ", maybe shown to nobody")];
+    let marks = marks.into_iter().filter(|(name, _)| message[*name] == Value::Bool(true));
+    marks.fold(text(&message["state"]), |state, (_, mark)| state + mark)
 }
 
 fn turn(turn: &Value) -> String {
@@ -332,6 +340,36 @@ pub(super) fn foreign(value: &Value, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// It was the last of six columns, cut off, and broken by the terminal wherever that ended.
+    #[test]
+    fn why_messages_may_be_missing_can_be_read_whole() {
+        let why = "an answer was cut off after it had been asked for: what was in it may never come again; and again, \
+                   the connection ended without a goodbye while it was open, which says nothing of what was under way";
+        let gap = serde_json::json!({
+            "id": 1, "account": "weixin:main", "from": "2026-11-20T22:04:11.020Z",
+            "to": "2026-11-21T06:31:40.773Z", "kind": "handed_out", "why": why,
+        });
+        let table = gaps_rows(&[gap.clone(), gap]).render(false);
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "ID  ACCOUNT      FROM                      TO                        KIND");
+        assert!(lines[1].ends_with("  handed_out"), "{table}");
+        let read: Vec<&str> = lines[2..].iter().map_while(|line| line.strip_prefix("    ")).collect();
+        assert_eq!(read.join(" "), why, "{table}");
+        assert!(lines.iter().all(|line| line.chars().count() <= 90), "{table}");
+    }
+
+    #[test]
+    fn a_state_says_what_is_doubted() {
+        let state = |twice: bool, shown: bool| {
+            ours_state(&serde_json::json!({
+                "state": "sent", "possibly_repeated": twice, "delivery_doubted": shown
+            }))
+        };
+        assert_eq!(state(false, false), "sent");
+        assert_eq!(state(true, false), "sent, maybe twice");
+        assert_eq!(state(false, true), "sent, maybe shown to nobody");
+    }
 
     #[test]
     fn what_is_typed_goes_into_a_path_whole() {

@@ -49,8 +49,9 @@ fn head(kind: &str, row: &Value, other_name: &Value) -> Result<()> {
     let id = &row["id"];
     let reason = if row["reason"].is_null() { String::new() } else { format!(" ({})", text(&row["reason"])) };
     let twice = if row["possibly_repeated"] == Value::Bool(true) { ", maybe seen twice" } else { "" };
+    let shown = if row["delivery_doubted"] == Value::Bool(true) { ", maybe shown to nobody" } else { "" };
     output::line(&format!(
-        "{kind}:{id} {}{reason}{twice}, {} {} in {}: {}",
+        "{kind}:{id} {}{reason}{twice}{shown}, {} {} in {}: {}",
         text(&row["state"]),
         foreign(&row["message_id"], usize::MAX),
         foreign(other_name, usize::MAX),

@@ -45,7 +45,10 @@ struct Subject {
 /// One trouble.
 #[derive(Debug, Clone)]
 struct Trouble {
+    /// As it is now.
     item: Item,
+    /// As it was when it was announced, which is what its end is told by.
+    told: Item,
     /// An operator has to act.
     urgent: bool,
     /// When it was first seen in this life, and for how long it had lasted by then.
@@ -88,6 +91,7 @@ impl Watch {
         let troubles = told.into_iter().map(|Told { subject, item, urgent }| {
             let trouble = Trouble {
                 before: now.wall.since(item.since),
+                told: item.clone(),
                 item,
                 urgent,
                 first: now.monotonic,
@@ -160,6 +164,7 @@ impl Watch {
             if let Some(trouble) = self.troubles.get_mut(&subject) {
                 trouble.item = Item { since: trouble.item.since.min(item.since), ..item };
                 (trouble.urgent, trouble.gone) = (urgent, None);
+                trouble.refresh();
             } else if self.troubles.len() < MOST {
                 self.troubles.insert(subject, Trouble::new(item, urgent, now));
             }
@@ -183,6 +188,7 @@ impl Watch {
         let begun = self.troubles.values_mut().filter(|trouble| ripe(trouble, ALONG));
         let told = begun.map(|trouble| {
             (trouble.announced, trouble.posted) = (Some(trouble.urgent), false);
+            trouble.told = trouble.item.clone();
             trouble.item.clone()
         });
         told.collect()
@@ -233,7 +239,7 @@ impl Watch {
         let unposted =
             self.troubles.iter().filter(|(_, trouble)| trouble.announced.is_some() && !trouble.posted);
         let (subjects, items): (BTreeSet<Subject>, Vec<Item>) =
-            unposted.map(|(subject, trouble)| (subject.clone(), trouble.item.clone())).unzip();
+            unposted.map(|(subject, trouble)| (subject.clone(), trouble.told.clone())).unzip();
         let (kind, items) = if !items.is_empty() {
             (NoticeKind::Alert, items)
         } else if !self.ended.is_empty() {
@@ -262,7 +268,7 @@ impl Watch {
         let known = self.troubles.iter().filter(|(_, trouble)| trouble.known);
         let told = known.map(|(subject, trouble)| Told {
             subject: subject.clone(),
-            item: trouble.item.clone(),
+            item: trouble.told.clone(),
             urgent: trouble.announced.unwrap_or_default(),
         });
         serde_json::to_string(&told.collect::<Vec<_>>()).unwrap_or_default()
@@ -285,6 +291,7 @@ impl Trouble {
     fn new(item: Item, urgent: bool, now: Now) -> Self {
         Self {
             before: now.wall.since(item.since),
+            told: item.clone(),
             item,
             urgent,
             first: now.monotonic,
@@ -300,10 +307,18 @@ impl Trouble {
         self.announced.is_none_or(|urgent| self.urgent && !urgent)
     }
 
-    /// As it was, with how long it lasted.
+    /// What is not posted yet is to be told as it is now, unless it has become something else: its end has to name what
+    /// its beginning named.
+    fn refresh(&mut self) {
+        if !self.posted && self.told.kind == self.item.kind {
+            self.told = self.item.clone();
+        }
+    }
+
+    /// As it was told, with how long it lasted.
     fn ended(&self) -> Item {
         let lasted = self.gone.unwrap_or(self.first) - self.first + self.before;
-        Item { lasted_ms: Some(millis(lasted)), ..self.item.clone() }
+        Item { lasted_ms: Some(millis(lasted)), since: self.item.since, ..self.told.clone() }
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Now)
     findings.extend(unknown_code(status));
     findings.extend(loss::suspect(status));
     findings.extend(loss::gap(view, now));
-    findings.extend(identity(&status.id, &status.identity, view.counts.held.values().sum()));
+    // Nobody is the bot before somebody has logged in.
+    if !needs_login(status) {
+        findings.extend(identity(&status.id, &status.identity, view.counts.held.values().sum()));
+    }
     findings.extend(token(status));
     findings.extend(login(status));
     findings.extend(denied(status));
@@ -42,6 +45,11 @@ pub(super) fn examine(view: &AccountView, verdicts: Option<&Verdicts>, now: Now)
     findings.extend(dead_letters(&status.id, view.counts.dead));
     findings.extend(replies_held(&status.id, view.counts.outbox_held));
     findings
+}
+
+/// Whether all that is wrong with the account is that a person has to log in, also while that is being tried.
+fn needs_login(status: &AccountStatus) -> bool {
+    status.cause.as_ref().is_some_and(|cause| cause.class == FailureClass::NeedsLogin)
 }
 
 fn connection(status: &AccountStatus, now: Now) -> Option<Finding> {
@@ -58,6 +66,8 @@ fn connection(status: &AccountStatus, now: Now) -> Option<Finding> {
             format!("receives nothing: it is {}", status.state),
             match status.cause.as_ref().map(|cause| cause.class) {
                 None => "nothing: it is on its way".to_owned(),
+                Some(FailureClass::NeedsLogin) => unblock(status),
+                Some(FailureClass::SessionExpired) => rebuild(id),
                 Some(_) => format!(
                     "nothing, if the platform or the network has a bad hour: it tries for ever. Else see whether this \
                      machine reaches the account's base_url; `moorline account probe {id}` tries at once"
@@ -99,10 +109,21 @@ fn describe(cause: &Cause) -> String {
     }
 }
 
+/// A session that is over: what happens by itself, and when a person is needed.
+fn rebuild(id: &AccountId) -> String {
+    format!(
+        "nothing for now: the session is rebuilt by itself, at once and then again and again, and it sends what the \
+         platform takes meanwhile. When that has not helped for some minutes the account is blocked, and \
+         `moorline login {id}` is needed: at once, if you know that the bot was logged in elsewhere; \
+         `moorline account probe {id}` tries now"
+    )
+}
+
 fn unblock(status: &AccountStatus) -> String {
     let id = &status.id;
     let table = id.config_key();
-    let cure = match status.blocked {
+    let reason = status.blocked.or_else(|| needs_login(status).then_some(BlockReason::NeedsLogin));
+    let cure = match reason {
         Some(BlockReason::Credentials) | None => format!("correct the credentials in {table}"),
         Some(BlockReason::Permission) => {
             "give the bot the permission on the platform's own pages, and publish it".to_owned()
@@ -293,9 +314,11 @@ pub(super) fn dead_letters(id: &AccountId, dead: u64) -> Option<Finding> {
         Finding::error(
             Kind::DeadLetters,
             Some(id),
-            format!("{dead} messages of ours will never be sent"),
-            "the platform refused each of them for good; `moorline outbox list --state dead` says why",
-            "`moorline outbox retry <id>` when the reason is gone, or `moorline outbox discard <id>`",
+            format!("{dead} messages of ours were given up, and are not sent by themselves"),
+            "the platform refused each of them for good, or never confirmed it, so that it may have been delivered; \
+             `moorline outbox list --state dead` says which",
+            "`moorline outbox retry <id>` when the reason is gone, or `moorline outbox discard <id>`; what may have been \
+             delivered is seen twice if it is sent again",
         )
         .warning()
     })

@@ -368,6 +368,8 @@ kinds! {
         message_id: MessageId,
         /// How many attempts it took.
         attempts: u32,
+        /// It was taken without a reply token where users have to write first, so it may be shown to nobody.
+        delivery_doubted: bool,
     }
 }
 

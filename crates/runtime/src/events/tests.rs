@@ -33,6 +33,7 @@ fn sent(events: &Events) {
         outbox: moorline_core::OutboxId::new(1),
         message_id: moorline_core::MessageId::new("om_1"),
         attempts: 1,
+        delivery_doubted: false,
     });
 }
 

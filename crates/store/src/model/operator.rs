@@ -15,7 +15,7 @@ impl State {
             OutboxState::Ready | OutboxState::Unknown => row.state,
             _ => return Err(CONFLICT),
         };
-        (row.not_before, row.retried_at, *settled_at) = (at, Some(at), None);
+        (row.not_before, row.retried_at, row.repeats, *settled_at) = (at, Some(at), 0, None);
         Ok(Outcome::Applied(0))
     }
 

@@ -157,7 +157,7 @@ impl State {
             if message.row.state == OutboxState::Sending
                 && message.claim.is_some_and(|claim| claim.epoch < epoch)
             {
-                message.row.state = OutboxState::Unknown;
+                message.row.in_doubt();
             }
         }
         Outcome::Applied(epoch.get())
@@ -423,6 +423,8 @@ impl State {
             retried_at: None,
             held_at: None,
             released_at: None,
+            repeats: 0,
+            delivery_doubted: false,
         };
         self.outbox.insert(id, Message { row, claim: None, settled_at: None });
         Ok(Outcome::Applied(id.get()))
@@ -471,19 +473,19 @@ impl State {
             return Err(FENCED);
         }
         match result {
-            SendResult::Sent { message_id } => {
-                row.state = OutboxState::Sent;
+            SendResult::Sent { message_id, delivery_doubted } => {
+                (row.state, row.delivery_doubted) = (OutboxState::Sent, *delivery_doubted);
                 row.message_id = Some(message_id.clone());
                 row.sent_at = Some(at);
                 message.settled_at = Some(at);
             }
             SendResult::Retry { wait, error } => {
-                row.state = OutboxState::Ready;
+                row.state = row.sendable();
                 row.not_before = at + *wait;
                 row.last_error = Some(error.clone());
             }
             SendResult::Unknown { wait, error } => {
-                row.state = OutboxState::Unknown;
+                row.in_doubt();
                 row.not_before = at + *wait;
                 row.last_error = Some(error.clone());
             }
@@ -511,7 +513,7 @@ impl State {
             let ended =
                 claim.is_some_and(|claim| claim.epoch == lease.epoch && claim.generation <= generation);
             if row.account == lease.account && row.state == OutboxState::Sending && ended {
-                row.state = OutboxState::Unknown;
+                row.in_doubt();
                 interrupted += 1;
             }
         }

@@ -4,8 +4,8 @@ use moorline_core::{AccountId, ChatId, Fingerprint, InboxId, OutboxId, Timestamp
 
 use super::ops::{CONFLICT, Step};
 use super::{Message, State};
-use crate::rows::{OutboxRow, OutboxState, ReplyToken, ReplyWindow};
-use crate::tx::{Lease, NewMessage, NewReplyToken, Outcome};
+use crate::rows::{InboxRow, InboxState, OutboxRow, OutboxState, ReplyToken, ReplyWindow};
+use crate::tx::{Lease, NewMessage, NewReplyToken, Outcome, Verdict};
 
 /// The newest reply token of a chat.
 #[derive(Debug, Clone)]
@@ -54,8 +54,16 @@ impl State {
 
     pub(super) fn heard_since(&self, lease: &Lease, heard: InboxId, outbox: OutboxId) -> bool {
         let Some(Message { row, .. }) = self.outbox.get(&outbox) else { return false };
-        self.messages(&lease.account)
-            .any(|message| message.id > heard && message.route.chat == row.outbound.route.chat)
+        let is_of_a_user = |message: &InboxRow| {
+            let verdict = match message.state {
+                InboxState::Dropped(reason) => Verdict::Drop(reason),
+                _ => Verdict::Allow,
+            };
+            message.message_id.is_some() && verdict.is_of_a_user()
+        };
+        self.messages(&lease.account).any(|message| {
+            message.id > heard && message.route.chat == row.outbound.route.chat && is_of_a_user(message)
+        })
     }
 
     pub(super) fn expire_held(
@@ -122,5 +130,11 @@ impl OutboxRow {
     /// The state of one that is to be sent, and for which nothing is to be waited any more.
     pub(super) fn sendable(&self) -> OutboxState {
         if self.doubted { OutboxState::Unknown } else { OutboxState::Ready }
+    }
+
+    /// Nobody knows whether its last attempt took effect.
+    pub(super) fn in_doubt(&mut self) {
+        self.state = OutboxState::Unknown;
+        self.repeats += u32::from(self.possibly_repeated);
     }
 }

@@ -236,6 +236,8 @@ pub(super) fn outbox_row(row: &Row<'_>) -> Result<OutboxRow> {
         retried_at: maybe_time(row, 17)?,
         held_at: maybe_time(row, 18)?,
         released_at: maybe_time(row, 19)?,
+        repeats: row.get(20)?,
+        delivery_doubted: row.get(21)?,
     })
 }
 

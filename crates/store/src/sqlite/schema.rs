@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/cron.sql"),
     include_str!("schema/replies.sql"),
     include_str!("schema/gaps.sql"),
+    include_str!("schema/sends.sql"),
 ];
 
 /// How long a statement waits for a lock that another connection holds for a moment.

@@ -110,18 +110,21 @@ pub(super) const OUTBOX_CLAIM: &str = "
 pub(super) const OUTBOX_HELD_BY: &str = "
     SELECT 1 FROM outbox
     WHERE id = ?1 AND account = ?2 AND epoch = ?3 AND generation = ?4 AND state = 'sending'";
-pub(super) const OUTBOX_SENT: &str =
-    "UPDATE outbox SET state = 'sent', message_id = ?2, sent_at = ?3, settled_at = ?3 WHERE id = ?1";
-pub(super) const OUTBOX_WAIT: &str =
-    "UPDATE outbox SET state = ?2, not_before = ?3, last_error = ?4 WHERE id = ?1";
+pub(super) const OUTBOX_SENT: &str = "
+    UPDATE outbox SET state = 'sent', message_id = ?2, sent_at = ?3, settled_at = ?3, delivery_doubted = ?4
+    WHERE id = ?1";
+pub(super) const OUTBOX_UNKNOWN: &str = "
+    UPDATE outbox
+    SET state = 'unknown', not_before = ?2, last_error = ?3, repeats = repeats + possibly_repeated
+    WHERE id = ?1";
 pub(super) const OUTBOX_DEAD: &str =
     "UPDATE outbox SET state = 'dead', last_error = ?2, ended_at = ?3, settled_at = ?3 WHERE id = ?1";
 pub(super) const SENDS_INTERRUPT: &str = "
-    UPDATE outbox SET state = 'unknown'
+    UPDATE outbox SET state = 'unknown', repeats = repeats + possibly_repeated
     WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown', 'held')
       AND state = 'sending' AND epoch = ?2 AND generation <= ?3";
 pub(super) const SENDS_INTERRUPT_OLDER: &str = "
-    UPDATE outbox SET state = 'unknown'
+    UPDATE outbox SET state = 'unknown', repeats = repeats + possibly_repeated
     WHERE account = ?1 AND state IN ('ready', 'sending', 'unknown', 'held') AND state = 'sending' AND epoch < ?2";
 
 pub(super) const TALLY_ADD: &str = "
@@ -323,7 +326,7 @@ macro_rules! outbox_columns {
                 outbox.idempotency_key, outbox.state, outbox.attempts, outbox.first_attempt_at,
                 outbox.not_before, outbox.last_error, outbox.message_id, outbox.created_at, outbox.sent_at,
                 outbox.possibly_repeated, outbox.doubted, outbox.ended_at, outbox.retried_at, outbox.held_at,
-                outbox.released_at
+                outbox.released_at, outbox.repeats, outbox.delivery_doubted
          FROM outbox JOIN account ON account.id = outbox.account "
     };
 }

@@ -20,7 +20,12 @@ fn by() -> impl Strategy<Value = By> {
 }
 
 fn verdict() -> impl Strategy<Value = Verdict> {
-    prop_oneof![5 => Just(Verdict::Allow), 1 => Just(script::DROP), 2 => Just(script::HOLD)]
+    prop_oneof![
+        5 => Just(Verdict::Allow),
+        1 => Just(script::DROP),
+        2 => Just(script::HOLD),
+        2 => Just(script::ECHO),
+    ]
 }
 
 fn act() -> impl Strategy<Value = Act> {
@@ -115,13 +120,33 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn scripts() -> impl Strategy<Value = Vec<Step>> {
-    (prop::bool::weighted(0.2), prop::collection::vec(step(), 1..60)).prop_map(|(parked, mut steps)| {
+    let crossing = prop::sample::select(vec![Verdict::Allow, script::DROP, script::ECHO]);
+    let rare = (prop::bool::weighted(0.2), prop::option::weighted(0.4, crossing));
+    (rare, prop::collection::vec(step(), 1..60)).prop_map(|((parked, crossed), mut steps)| {
         let take_over = |account| Step::Global { ops: vec![Act::TakeOver(account)] };
-        // Mostly with accounts that are there, and now and then with a turn that was given up.
+        // Mostly with accounts that are there, and now and then with a turn that was given up, or a message that came
+        // while one of ours was refused.
         let given_up = parked.then(given_up).into_iter().flatten();
-        steps.splice(0..0, (0..ACCOUNTS).map(take_over).chain(given_up));
+        let crossed = crossed.map(crossed_with).into_iter().flatten();
+        steps.splice(0..0, (0..ACCOUNTS).map(take_over).chain(crossed).chain(given_up));
         steps
     })
+}
+
+/// A send during which a message with this verdict came into its chat, and which the platform did not take, after more
+/// messages than [`script::results`] has heard; chance alone finds it too seldom.
+fn crossed_with(verdict: Verdict) -> [Step; 6] {
+    let by = By { stale: false, generation: 1 };
+    let receive = |key, verdict| Act::Receive { keys: vec![key], conversation: 0, verdict };
+    let acts = [
+        receive(50, Verdict::Allow),
+        receive(51, Verdict::Allow),
+        Act::Enqueue { conversation: 0, key: 0 },
+        Act::ClaimSend { back: 0, claim: by },
+        receive(52, verdict),
+        Act::SettleSend { back: 0, claim: by, result: script::results()[5].clone() },
+    ];
+    acts.map(|act| Step::Under { account: 0, stale: false, ops: vec![act] })
 }
 
 /// A turn from its beginning to its parking, which chance alone finds too seldom.

@@ -7,7 +7,9 @@ use moorline_store::{
     RunContent, SendResult, Store, Trigger, Tx, Verdict,
 };
 
-use crate::script::{DROP, HOLD, account, chat, conversation, fingerprint, job, message, reply, results};
+use crate::script::{
+    DROP, ECHO, HOLD, account, chat, conversation, fingerprint, job, message, prompt, reply, results,
+};
 use crate::stores;
 
 use Outcome::{Applied, Conflict, Duplicate, Fenced};
@@ -169,6 +171,81 @@ async fn what_the_user_wrote_during_the_attempt_is_not_missed_f060() {
         let again = row(store, 1).await;
         assert_eq!((again.state, again.not_before), (OutboxState::Ready, at(9)), "{name}");
         assert_eq!(again.last_error.as_deref(), Some("closed"), "{name}");
+    })
+    .await;
+}
+
+/// F-060: what the bot itself or another program wrote meanwhile opens no window, nor does what nobody wrote: the row was
+/// tried again at once, and refused, and so on for as long as its own echo was news.
+#[tokio::test]
+async fn only_a_users_message_during_the_attempt_is_news_f060() {
+    let from_bot = Verdict::Drop(moorline_core::DropReason::FromBot);
+    for (verdict, news) in [(ECHO, 0), (from_bot, 0), (Verdict::Allow, 1), (DROP, 1), (HOLD, 1)] {
+        each(async |store, name| {
+            let lines = [
+                (receive(1, 0, Verdict::Allow), Applied(1)),
+                (enqueue(0, 1), Applied(1)),
+                (send(1), Applied(0)),
+                (receive(2, 0, verdict), Applied(2)),
+                (held_unless_news(1, 1), Applied(news)),
+            ];
+            story(store, name, 1, lines).await;
+            let state = if news == 1 { OutboxState::Ready } else { OutboxState::Held };
+            assert_eq!(row(store, 1).await.state, state, "{name}: {verdict:?}");
+        })
+        .await;
+    }
+}
+
+/// F-056: an attempt that may have been a repetition, and of which nobody knows whether it took effect, is counted,
+/// whether it was cut off or its process was; one that had no effect is not, and leaves the doubt of those before it.
+#[tokio::test]
+async fn repetitions_that_nobody_confirmed_are_counted_until_an_operator_asks_for_more_f056() {
+    const RETRY: usize = 1;
+    let again = || Op::ClaimSend { outbox: OutboxId::new(1), claim: claim(), possibly_repeated: true };
+    each(async |store, name| {
+        let seen = async || {
+            let row = row(store, 1).await;
+            (row.state, row.repeats)
+        };
+        let lines = [(enqueue(0, 1), Applied(1)), (send(1), Applied(0)), (settle(1, UNKNOWN), Applied(0))];
+        story(store, name, 1, lines).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 0), "{name}: the first attempt repeats nothing");
+        story(store, name, 4, [(again(), Applied(0)), (settle(1, RETRY), Applied(0))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 0), "{name}: certainly no repetition");
+        story(store, name, 6, [(again(), Applied(0)), (settle(1, UNKNOWN), Applied(0))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 1), "{name}");
+        let interrupt = Op::InterruptSends { generation: Generation::FIRST };
+        story(store, name, 8, [(again(), Applied(0)), (interrupt, Applied(1))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 2), "{name}");
+        let retry = Op::RetrySend { outbox: OutboxId::new(1) };
+        story(store, name, 10, [(retry, Applied(0))]).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 0), "{name}");
+        let lines = [(again(), Applied(0)), (Op::TakeOver { account: account(0) }, Applied(2))];
+        story(store, name, 11, lines).await;
+        assert_eq!(seen().await, (OutboxState::Unknown, 1), "{name}");
+    })
+    .await;
+}
+
+/// F-059: what the platform took and may have shown to nobody says so.
+#[tokio::test]
+async fn what_was_taken_in_doubt_is_sent_and_says_so_f059() {
+    const TAKEN: usize = 6;
+    each(async |store, name| {
+        let lines = [
+            (enqueue(0, 1), Applied(1)),
+            (enqueue(1, 2), Applied(2)),
+            (send(1), Applied(0)),
+            (settle(1, TAKEN), Applied(0)),
+            (send(2), Applied(0)),
+            (settle(2, SENT), Applied(0)),
+        ];
+        story(store, name, 1, lines).await;
+        for (id, doubted) in [(1, true), (2, false)] {
+            let sent = row(store, id).await;
+            assert_eq!((sent.state, sent.delivery_doubted), (OutboxState::Sent, doubted), "{name}");
+        }
     })
     .await;
 }
@@ -341,7 +418,8 @@ async fn tokens_are_forgotten_with_age_and_with_their_account() {
 #[tokio::test]
 async fn a_prompt_of_a_job_lets_nothing_go() {
     each(async |store, name| {
-        let prompt = NewMessage { route: reply(0, 0).outbound.route, ..message(&[1], 0, Verdict::Allow) };
+        let prompt = prompt(1, 0);
+        let beside = NewReply { conversation: conversation(1), ..reply(0, 2) };
         let run = NewRun {
             job: moorline_core::JobId::new(1),
             due: at(1),
@@ -355,10 +433,13 @@ async fn a_prompt_of_a_job_lets_nothing_go() {
             (enqueue(0, 1), Applied(1)),
             (send(1), Applied(0)),
             (settle(1, HELD), Applied(0)),
+            (Op::Enqueue { parts: vec![beside] }, Applied(2)),
+            (send(2), Applied(0)),
             (Op::RecordRun { run: Box::new(run) }, Applied(1)),
+            (held_unless_news(2, 0), Applied(0)),
         ];
         story(store, name, 1, lines).await;
-        assert_eq!(row(store, 1).await.state, OutboxState::Held, "{name}");
+        assert_eq!(states(store, &[1, 2]).await, [OutboxState::Held; 2], "{name}");
     })
     .await;
 }

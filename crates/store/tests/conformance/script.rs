@@ -269,7 +269,7 @@ impl Made {
                 let job = self.job(*back);
                 let content = match what {
                     0 => RunContent::Text((0..=due % 2).map(|part| reply(*span, 2 * due + part)).collect()),
-                    1 => RunContent::Prompt(Box::new(message(&[*due], *span, Verdict::Allow))),
+                    1 => RunContent::Prompt(Box::new(prompt(*due, *span))),
                     2 => RunContent::Missed { reason: "nobody was there".to_owned() },
                     3 => RunContent::Expired,
                     _ => RunContent::Failed { reason: "no account".to_owned() },
@@ -343,6 +343,11 @@ pub(crate) fn message(keys: &[u8], conversation: u8, verdict: Verdict) -> NewMes
     }
 }
 
+/// What a job has to say in a chat: nobody wrote it.
+pub(crate) fn prompt(key: u8, conversation: u8) -> NewMessage {
+    NewMessage { message_id: None, ..message(&[key], conversation, Verdict::Allow) }
+}
+
 pub(crate) fn reply(conversation: u8, key: u8) -> NewReply {
     NewReply {
         conversation: self::conversation(conversation),
@@ -379,16 +384,18 @@ pub(crate) fn job(account: u8, key: Option<u8>) -> NewJob {
 }
 
 pub(crate) const DROP: Verdict = Verdict::Drop(DropReason::NotMentioned);
+pub(crate) const ECHO: Verdict = Verdict::Drop(DropReason::OwnMessage);
 pub(crate) const HOLD: Verdict = Verdict::Hold(HoldReason::Identity);
 
-pub(crate) fn results() -> [SendResult; 6] {
+pub(crate) fn results() -> [SendResult; 7] {
     let error = || "no route".to_owned();
     [
-        SendResult::Sent { message_id: MessageId::new("om_sent") },
+        SendResult::Sent { message_id: MessageId::new("om_sent"), delivery_doubted: false },
         SendResult::Retry { wait: Duration::from_secs(7), error: error() },
         SendResult::Unknown { wait: Duration::from_secs(3), error: error() },
         SendResult::Dead { error: error() },
         SendResult::Held { heard: InboxId::new(i64::MAX), error: error() },
         SendResult::Held { heard: InboxId::new(2), error: error() },
+        SendResult::Sent { message_id: MessageId::new("om_taken"), delivery_doubted: true },
     ]
 }

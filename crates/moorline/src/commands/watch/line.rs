@@ -117,7 +117,9 @@ fn sentence(kind: &str, event: &Value) -> String {
             format!("message {} is held until its user writes: {}", event["outbox"], reason(&event["error"]))
         }
         "message_sent" => {
-            format!("message {} sent ({}){}", event["outbox"], attempts(&event["attempts"]), within(event))
+            let doubt = if event["delivery_doubted"] == true { ", and may be shown to nobody" } else { "" };
+            let tries = attempts(&event["attempts"]);
+            format!("message {} sent{doubt} ({tries}){}", event["outbox"], within(event))
         }
         // A newer endpoint may know more than we do.
         other => format!("{other} {event}"),
@@ -256,6 +258,11 @@ mod tests {
                 json!({ "kind": "message_received", "account": "feishu:main", "conversation": "oc_1\u{1b}[2J",
                     "inbox": 7, "verdict": "dropped", "reason": "not_mentioned" }),
                 "12:00:20.131 [feishu:main] message 7 received: dropped (not_mentioned) conversation=oc_1·[2J",
+            ),
+            (
+                json!({ "kind": "message_sent", "account": "weixin:main", "conversation": "u", "outbox": 3,
+                    "attempts": 1, "delivery_doubted": true }),
+                "12:00:20.131 [weixin:main] message 3 sent, and may be shown to nobody (1 attempt) conversation=u",
             ),
         ];
         for (event, line) in rows {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use moorline_channel::Outgoing;
-use moorline_core::{Effect, Failure, FailureClass, InboxId, Receipt, millis};
+use moorline_core::{Effect, Failure, FailureClass, InboxId, Receipt, Secret, millis};
 use moorline_store::{Claim, Op, OutboxRow, OutboxState, Outcome, ReplyWindow, SendResult, StoreError, Tx};
 
 use super::gate::Gate;
@@ -16,6 +16,13 @@ use crate::services::{Account, STORE_RETRY, Services};
 /// A platform with a reply window may call it a rate limit when the window is closed: what was throttled so often in a
 /// row waits for its user.
 const MOST_THROTTLED: u32 = 5;
+
+/// So many repetitions of which nobody knows whether they took effect may a message have, where the platform does not
+/// recognise its key: a user sees it twice at most, and an operator hears that it may have been delivered (F-056).
+const MOST_REPEATS: u32 = 1;
+
+/// The attempt of a series whose delay is the longest one.
+const LATE: u32 = 32;
 
 /// Why a row waits for its next attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +82,8 @@ impl Attempt {
                 return not_claimed(false);
             }
         };
-        let possibly_repeated = self.possibly_repeated;
+        let spent = self.possibly_repeated && row.repeats >= MOST_REPEATS;
+        let possibly_repeated = self.possibly_repeated && !spent;
         let claiming = Op::ClaimSend { outbox: row.id, claim: *claim, possibly_repeated };
         match services.store.commit(under(claiming)).await {
             Ok(outcomes) if outcomes.iter().all(|outcome| outcome.is_done()) => {}
@@ -87,20 +95,14 @@ impl Attempt {
             }
         }
         let began = services.clock.now();
-        let (sender, http) = (account.plan.sender(), services.network_of(&account.id).http);
-        let reply_token = window.token.map(|token| token.secret);
-        let answer = with_token(Rc::clone(account), |token| {
-            let reply_token = reply_token.as_ref();
-            let outgoing = Outgoing { outbound: &row.outbound, key: &row.key, reply_token };
-            sender.send(Rc::clone(&http), token, outgoing)
-        })
-        .await;
-        let failure = answer.as_ref().err().map(|failure| failure.class);
-        services.board.measures().attempted(&account.id, failure, services.clock.now() - began);
-        services.board.update(&account.id, |status| {
-            status.called("send", answer.as_ref().err(), services.clock.wall());
-        });
-        let Judgement { result, why, throttled, opened } = self.judge(answer, window.heard);
+        let Judgement { result, why, throttled, opened } = if spent {
+            let last = row.last_error.as_deref().unwrap_or("the process ended while it was sent");
+            Judgement { result: self.given_up(last), why: Wait::Own, throttled: false, opened: false }
+        } else {
+            let token = window.token.map(|token| token.secret);
+            let answer = self.call(token.as_ref()).await;
+            self.judge(answer, token.is_some(), window.heard)
+        };
         let settle = Op::SettleSend { outbox: row.id, claim: *claim, result: result.clone() };
         // The platform may have the message: what became of it must reach the store, however long that takes.
         let outcome = loop {
@@ -137,6 +139,24 @@ impl Attempt {
         Attempted { pause: pace.saturating_sub(services.clock.now() - began), ..attempted }
     }
 
+    /// Calls the platform.
+    async fn call(&self, reply_token: Option<&Secret>) -> Result<Receipt, Failure> {
+        let Self { services, account, row, .. } = self;
+        let began = services.clock.now();
+        let (sender, http) = (account.plan.sender(), services.network_of(&account.id).http);
+        let answer = with_token(Rc::clone(account), |token| {
+            let outgoing = Outgoing { outbound: &row.outbound, key: &row.key, reply_token };
+            sender.send(Rc::clone(&http), token, outgoing)
+        })
+        .await;
+        let failure = answer.as_ref().err().map(|failure| failure.class);
+        services.board.measures().attempted(&account.id, failure, services.clock.now() - began);
+        services.board.update(&account.id, |status| {
+            status.called("send", answer.as_ref().err(), services.clock.wall());
+        });
+        answer
+    }
+
     /// What its user last gave us to write with, as of this moment; nothing where the platform has no such thing.
     async fn window(&self) -> Result<ReplyWindow, StoreError> {
         let plan = &self.account.plan;
@@ -147,14 +167,17 @@ impl Attempt {
         self.services.store.reply_window(&self.account.id, chat, &plan.fingerprint()).await
     }
 
-    /// What an answer of the platform means.
-    fn judge(&self, answer: Result<Receipt, Failure>, heard: InboxId) -> Judgement {
-        let Self { account, row, .. } = self;
+    /// What an answer of the platform means; `with_reply_token` says whether there was one.
+    fn judge(&self, answer: Result<Receipt, Failure>, with_reply_token: bool, heard: InboxId) -> Judgement {
+        let Self { services, account, row, .. } = self;
         let attempt = row.attempts + 1;
         let failure = match answer {
             Ok(receipt) => {
-                tracing::info!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, message_id = %receipt.message_id, attempts = attempt, "sent");
-                return self.taken_note_of(SendResult::Sent { message_id: receipt.message_id });
+                // A platform that takes messages only after a user wrote may show this one to nobody (F-059).
+                let delivery_doubted = account.plan.capabilities().reply_window && !with_reply_token;
+                tracing::info!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, message_id = %receipt.message_id, attempts = attempt, delivery_doubted, "sent");
+                let message_id = receipt.message_id;
+                return self.taken_note_of(SendResult::Sent { message_id, delivery_doubted });
             }
             Err(failure) => failure,
         };
@@ -170,15 +193,35 @@ impl Attempt {
             tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, class = %failure.class, attempt, "held until its user writes again: {error}");
             return self.taken_note_of(SendResult::Held { heard, error });
         }
-        let (wait, why, opened) = self.wait_after(&failure);
+        let (mut wait, why, opened) = self.wait_after(&failure);
+        let unconfirmed = failure.effect == Effect::Unknown;
+        if unconfirmed && self.possibly_repeated && row.repeats + 1 >= MOST_REPEATS {
+            return Judgement { result: self.given_up(&error), why, throttled, opened };
+        }
+        if unconfirmed && self.is_seen_again() {
+            // There is one repetition, and most of what nobody confirms is out: it is made when trouble may be over.
+            wait = wait.max(account.retry().delay(&failure, LATE, services.random.unit()));
+        }
         tracing::warn!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, class = %failure.class, attempt, next_in_ms = millis(wait), "not sent: {error}");
         let result = match failure.effect {
-            // This attempt had no effect, but an earlier one may have had.
-            Effect::None if row.state == OutboxState::Unknown => SendResult::Unknown { wait, error },
+            // An earlier one may have had an effect all the same, and the store knows of it.
             Effect::None => SendResult::Retry { wait, error },
             Effect::Unknown => SendResult::Unknown { wait, error },
         };
         Judgement { result, why, throttled, opened }
+    }
+
+    /// It was repeated as often as it may be, and nobody knows whether it is out.
+    fn given_up(&self, last: &str) -> SendResult {
+        let Self { account, row, .. } = self;
+        let error = format!("it may have been delivered, and may not: no attempt was confirmed; {last}");
+        tracing::error!(account = %account.id, actor = "outbox", outbox = %row.id, conversation = %row.conversation, "not sent again, kept as a dead letter: {error}");
+        SendResult::Dead { error }
+    }
+
+    /// Whether a repetition at this moment would be seen as a message of its own.
+    fn is_seen_again(&self) -> bool {
+        self.possibly_repeated || self.account.plan.capabilities().idempotency.is_none()
     }
 
     /// The platform has dealt with this one message: so it would with others.
@@ -218,11 +261,17 @@ impl Attempt {
         services.board.events().tell(sort, || {
             let (account, conversation, outbox) = (account.id.clone(), row.conversation.clone(), row.id);
             let attempt = row.attempts + 1;
-            let outcome_unknown = matches!(result, SendResult::Unknown { .. });
+            let in_doubt = row.state == OutboxState::Unknown && matches!(result, SendResult::Retry { .. });
+            let outcome_unknown = in_doubt || matches!(result, SendResult::Unknown { .. });
             match (result.clone(), wait) {
-                (SendResult::Sent { message_id }, _) => {
-                    What::MessageSent { account, conversation, outbox, message_id, attempts: attempt }
-                }
+                (SendResult::Sent { message_id, delivery_doubted }, _) => What::MessageSent {
+                    account,
+                    conversation,
+                    outbox,
+                    message_id,
+                    attempts: attempt,
+                    delivery_doubted,
+                },
                 (SendResult::Dead { error }, _) => What::DeadLetter { account, conversation, outbox, error },
                 (SendResult::Held { error, .. }, None) => {
                     What::SendHeld { account, conversation, outbox, error, attempt }

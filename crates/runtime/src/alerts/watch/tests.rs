@@ -234,3 +234,36 @@ fn no_more_than_so_many_are_kept_in_mind_g12() {
     bench.pass(2, &many);
     assert_eq!(bench.watch.troubles.len(), MOST);
 }
+
+/// A blocked account is tried for a moment before it is well again: the end named that attempt, and not what was told.
+#[test]
+fn an_end_names_what_was_told_f103() {
+    let mut bench = Bench::new();
+    let blocked = Finding {
+        what: "receives nothing: an operator has to act".to_owned(),
+        ..finding(FindingKind::Blocked, Some("a"))
+    };
+    let told = |bench: &Bench| {
+        let item = &bench.last.as_ref().unwrap().items[0];
+        (item.kind.clone(), item.what.clone())
+    };
+    for restarts in [false, true] {
+        bench.pass(60, std::slice::from_ref(&blocked));
+        let alert = told(&bench);
+        assert_eq!(alert.0, "blocked");
+        bench.pass(5, &[down("a")]);
+        if restarts {
+            bench.restart();
+            bench.pass(5, &[down("a")]);
+        }
+        bench.pass(120, &[]);
+        assert_eq!(told(&bench), alert);
+        assert_eq!(bench.posted.last().map(|posted| posted.1), Some(AllClear));
+    }
+    // What was told as something that passes, and then as something that does not, ends as the latter.
+    bench.pass(300, &[down("b")]).pass(300, &[finding(FindingKind::Blocked, Some("b"))]).pass(300, &[]);
+    assert_eq!(told(&bench).0, "blocked");
+    // What is not told of because it is the same trouble does not change what was told.
+    bench.pass(300, &[down("c")]).pass(60, &[finding(FindingKind::Silent, Some("c"))]).pass(300, &[]);
+    assert_eq!(told(&bench).0, "not_ready");
+}

@@ -208,3 +208,36 @@ fn a_permission_that_is_missing_is_named_until_the_call_is_made() {
     view.status.called("send", None, NOW);
     assert_eq!(found(&view, open(), &[]), []);
 }
+
+/// Who has to log in knows that nobody is the bot until then.
+#[test]
+fn an_account_that_needs_a_login_has_that_one_trouble() {
+    let mut view = healthy();
+    view.status.identity.state = IdentityState::Unknown;
+    view.status.identity.last_error = Some("identity: nobody is logged in".to_owned());
+    view.status.cause = cause(FailureClass::NeedsLogin, None);
+    // Also while it is tried, which is no other trouble.
+    for (state, kind) in [(AccountState::Blocked, Kind::Blocked), (AccountState::Connecting, Kind::NotReady)]
+    {
+        view.status.enter(state, NOW);
+        view.status.blocked = (state == AccountState::Blocked).then_some(BlockReason::NeedsLogin);
+        let findings = found(&view, open(), &[]);
+        assert_eq!(findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [kind]);
+        assert!(findings[0].what_to_do.contains("moorline login feishu:main"), "{findings:?}");
+    }
+    view.status.enter(AccountState::Ready, NOW);
+    (view.status.cause, view.status.blocked) = (None, None);
+    assert_eq!(found(&view, open(), &[])[0].kind, Kind::IdentityUnknown);
+}
+
+#[test]
+fn a_session_that_expired_says_what_happens_by_itself_and_when_a_login_is_needed() {
+    let mut view = healthy();
+    view.status.enter(AccountState::Reconnecting, NOW);
+    view.status.cause = cause(FailureClass::SessionExpired, Some("-14"));
+    let finding = &found(&view, open(), &[])[0];
+    assert_eq!(finding.kind, Kind::NotReady);
+    for part in ["by itself", "sends", "blocked", "moorline login feishu:main", "moorline account probe"] {
+        assert!(finding.what_to_do.contains(part), "{part}: {finding:?}");
+    }
+}

@@ -67,18 +67,18 @@ impl Scope<'_> {
             return Err(Stop::Not(Outcome::Fenced));
         }
         match result {
-            SendResult::Sent { message_id } => {
-                let row = params![id, message_id.as_str(), self.at.as_millis()];
+            SendResult::Sent { message_id, delivery_doubted } => {
+                let row = params![id, message_id.as_str(), self.at.as_millis(), delivery_doubted];
                 self.conn.run(sql::OUTBOX_SENT, row)?;
                 self.count(Kind::Outbox, -1);
             }
             SendResult::Retry { wait, error } => {
-                let row = params![id, "ready", (self.at + *wait).as_millis(), error];
-                self.conn.run(sql::OUTBOX_WAIT, row)?;
+                let row = params![id, (self.at + *wait).as_millis(), error];
+                self.conn.run(sql::OUTBOX_TRY_AGAIN, row)?;
             }
             SendResult::Unknown { wait, error } => {
-                let row = params![id, "unknown", (self.at + *wait).as_millis(), error];
-                self.conn.run(sql::OUTBOX_WAIT, row)?;
+                let row = params![id, (self.at + *wait).as_millis(), error];
+                self.conn.run(sql::OUTBOX_UNKNOWN, row)?;
             }
             SendResult::Held { heard, error } => return self.hold(outbox, *heard, error),
             SendResult::Dead { error } => {

@@ -10,7 +10,7 @@ pub(in crate::sqlite) const OUTBOX_STATE: &str = "SELECT state FROM outbox WHERE
 pub(in crate::sqlite) const OUTBOX_RETRY: &str = "
     UPDATE outbox
     SET state = iif(state IN ('dead', 'held'), iif(doubted, 'unknown', 'ready'), state), not_before = ?2, retried_at = ?2,
-        settled_at = NULL
+        settled_at = NULL, repeats = 0
     WHERE id = ?1";
 pub(in crate::sqlite) const OUTBOX_DISCARD: &str =
     "UPDATE outbox SET state = 'discarded', ended_at = ?2, settled_at = ?2 WHERE id = ?1";

@@ -18,11 +18,13 @@ pub(in crate::sqlite) const RELEASE_HELD: &str = "
     UPDATE outbox
     SET state = iif(doubted, 'unknown', 'ready'), not_before = ?3, released_at = ?3
     WHERE account = ?1 AND chat = ?2 AND state = 'held'";
-/// Only what was received during one attempt is looked at.
+/// Only what was received during one attempt is looked at. What has no id of the platform's was put there by us, as a
+/// prompt is, or could not be read.
 pub(in crate::sqlite) const HEARD_SINCE: &str = "
-    SELECT 1 FROM inbox INDEXED BY inbox_account
-    WHERE account = ?1 AND id > ?2
-      AND json_extract(route, '$.chat') = (SELECT chat FROM outbox WHERE outbox.id = ?3)
+    SELECT 1 FROM inbox INDEXED BY inbox_account LEFT JOIN settled ON settled.inbox = inbox.id
+    WHERE inbox.account = ?1 AND inbox.id > ?2 AND inbox.message_id IS NOT NULL
+      AND json_extract(inbox.route, '$.chat') = (SELECT chat FROM outbox WHERE outbox.id = ?3)
+      AND coalesce(settled.dropped, '') NOT IN ('own_message', 'from_bot')
     LIMIT 1";
 pub(in crate::sqlite) const OUTBOX_HOLD: &str =
     "UPDATE outbox SET state = 'held', held_at = ?2, last_error = ?3 WHERE id = ?1";
