@@ -236,3 +236,35 @@ fn what_the_store_refuses_is_not_lost_even_if_the_platform_forgets_it_f028_f040(
         world.check().await;
     });
 }
+
+/// Polls were never answered, and each new connection said that it was ready for as long as its first one was held.
+#[test]
+fn polls_that_are_never_answered_make_no_account_ready_again_and_again_f019() {
+    in_virtual_time(async {
+        let mut world = WeixinWorld::ready("0s").await;
+        let hang = Fault::Answer(Endpoint::GetUpdates, Answer::Hang);
+        world.simulator.set_fault(&world.bots[0].bot_id, hang, Times::UntilCleared).unwrap();
+        // What was held before it began is answered; then there is one patience.
+        tokio::time::sleep(150 * SECOND).await;
+        for _ in 0..1_800 {
+            assert_ne!(world.status(0).state, AccountState::Ready, "nothing was ever answered");
+            tokio::time::sleep(SECOND).await;
+        }
+        // Neither does a new process say so for longer than its first poll may take.
+        world.shutdown().await;
+        world.boot().await;
+        let mut ready = 0;
+        for _ in 0..600 {
+            ready += u32::from(world.status(0).state == AccountState::Ready);
+            tokio::time::sleep(SECOND).await;
+        }
+        assert!(ready <= 43, "{ready} s");
+        world.simulator.clear_faults(&world.bots[0].bot_id).unwrap();
+        // The one that hangs, the longest wait, and an idle one.
+        let back = (43 + 60 + 36) * SECOND;
+        world.until("ready", back, |world| world.status(0).state == AccountState::Ready).await;
+        world.say(0, ALICE, "are you there?");
+        world.until("answered", SECOND, |world| world.copies(ALICE, "are you there?") == 1).await;
+        world.check().await;
+    });
+}

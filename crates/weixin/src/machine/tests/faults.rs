@@ -89,7 +89,67 @@ fn a_platform_that_never_answers_is_given_up() {
     assert_eq!(rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Timeout))), ["gap", "getupdates"]);
     rig.pass(43 * SECOND);
     let ended = rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Timeout)));
-    assert_eq!(ended, ["gap", "failed: poll: 2 in a row without an answer (transient)"]);
+    assert_eq!(
+        ended,
+        ["gap", "failed: poll: no answer in time, and none before it (2 in a row) (transient)"]
+    );
+}
+
+/// Every new life was taken for ready, because the greeting was answered and the poll was held, for a minute and a half:
+/// for ever, with no poll ever answered.
+#[test]
+fn a_poll_that_is_held_for_ever_opens_one_life_and_no_other_f019() {
+    let timeout = || Err(fake::lost(NetworkErrorKind::Timeout));
+    let bot = Arc::new(fake::bot());
+    let greeted = || Rig::greeted(&bot);
+    let mut rig = greeted();
+    assert_eq!(rig.wake(), ["open b0f5860fdecb@im.bot", "alive"], "a normal one, as far as anybody knows");
+    rig.pass(41 * SECOND);
+    let ended = rig.result("getupdates", timeout());
+    assert_eq!(
+        ended,
+        ["gap", "failed: poll: no answer in time, and none before it (1 in a row) (transient)"]
+    );
+    for _ in 0..3 {
+        let mut rig = greeted();
+        assert_eq!(rig.wake_in(), None, "that it is held says nothing now");
+        rig.pass(43 * SECOND);
+        assert_eq!(rig.result("getupdates", timeout()), ["gap", "getupdates"]);
+        assert_eq!(rig.wake_in(), None);
+    }
+    // One poll is answered, and all is as it was.
+    let mut rig = greeted();
+    rig.pass(35 * SECOND);
+    assert_eq!(rig.reply("getupdates", idle("c0")), ["open b0f5860fdecb@im.bot", "alive", "getupdates"]);
+    assert_eq!(greeted().wake(), ["open b0f5860fdecb@im.bot", "alive"]);
+    // A healthy life that goes deaf leaves the same behind.
+    rig.pass(43 * SECOND);
+    assert_eq!(rig.result("getupdates", timeout()), ["gap", "getupdates"]);
+    assert_eq!(greeted().wake_in(), None);
+}
+
+/// What is held, and then cut off or answered by something in between, is held in vain; what the platform refuses is not.
+#[test]
+fn a_poll_that_is_held_and_then_cut_off_is_no_evidence_the_next_time_f019() {
+    for (result, trusted) in [
+        (Err(fake::lost(NetworkErrorKind::Reset)), false),
+        (Ok(fake::answer(504, "")), false),
+        (Ok(fake::answer(200, "<html>")), false),
+        (Ok(fake::json(&json!({"errcode": -14}))), true),
+    ] {
+        let bot = Arc::new(fake::bot());
+        let mut rig = Rig::greeted(&bot);
+        rig.wake();
+        rig.result("getupdates", result);
+        assert_eq!(Rig::greeted(&bot).wake_in().is_some(), trusted);
+    }
+    // After an answer it is a lost connection like any other.
+    let bot = Arc::new(fake::bot());
+    let mut rig = Rig::greeted(&bot);
+    rig.reply("getupdates", idle("c0"));
+    rig.wake();
+    rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Reset)));
+    assert_eq!(Rig::greeted(&bot).wake_in(), Some(2_000));
 }
 
 /// F-020: the platform is asked at once, and the poll has two seconds to show that it lives.
