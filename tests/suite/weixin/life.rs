@@ -268,3 +268,28 @@ fn polls_that_are_never_answered_make_no_account_ready_again_and_again_f019() {
         world.check().await;
     });
 }
+
+/// An operator asked for a sign of life while the store was full, and the platform gave none: the connection was ended, and
+/// the answer in hand was lost.
+#[test]
+fn a_probe_that_fails_takes_nothing_from_a_store_that_is_slow_f028_f040() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        let bot = &world.bots[0].bot_id;
+        world.simulator.set_cursor_behaviour(Cursor::Consumed);
+        world.lag.set_full(true);
+        world.say(0, ALICE, "are you there?");
+        tokio::time::sleep(SECOND).await;
+        for answer in [Answer::Hang, Answer::Reset, Answer::Status(503), Answer::code(-14)] {
+            let fault = Fault::Answer(Endpoint::NotifyStart, answer);
+            world.simulator.set_fault(bot, fault, Times::Count(1)).unwrap();
+            world.handle.probe(&world.id(0)).await.unwrap();
+            tokio::time::sleep(30 * SECOND).await;
+            assert_eq!(world.status(0).state, AccountState::Ready);
+        }
+        world.lag.set_full(false);
+        world.until("answered", 15 * SECOND, |world| world.copies(ALICE, "are you there?") == 1).await;
+        assert_eq!(world.handle.gaps(&world.id(0)).await.unwrap(), []);
+        world.check().await;
+    });
+}

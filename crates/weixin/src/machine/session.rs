@@ -8,7 +8,7 @@ use moorline_channel::{
 use moorline_core::{Effect as Happened, Failure, Monotonic};
 use serde_json::json;
 
-use super::holding::{self, Holding};
+use super::holding::Holding;
 use super::lapse::Lapse;
 use super::{Calls, Leaving};
 use crate::api::{self, Answer, GET_UPDATES, NOTIFY_START, NOTIFY_STOP};
@@ -175,10 +175,11 @@ impl Session {
 
     /// The time in which we did not ask is not the platform's silence.
     pub(super) fn patience(&self) -> Duration {
-        match &self.turn {
-            Turn::Storing(_) => holding::FOR_EVER,
-            Turn::Polling { .. } | Turn::Pausing { .. } => self.calls.bot.patience(self.deadline) + self.ours,
-        }
+        self.calls.bot.patience(self.deadline) + self.ours
+    }
+
+    pub(super) const fn in_hand(&self) -> bool {
+        matches!(self.turn, Turn::Storing(_))
     }
 
     fn wake(&mut self, now: Monotonic) -> Vec<Effect> {
@@ -228,8 +229,8 @@ impl Session {
     /// its way, and it is no sign of life.
     fn unanswered(&mut self, since: Monotonic, now: Monotonic) -> Vec<Effect> {
         let mut effects = vec![gap(since, "a poll had no answer in time, and the platform may think it had")];
-        self.silent += 1;
         self.calls.bot.polled(false);
+        self.silent += 1;
         // What was open because this poll was held is not.
         if !self.answered && (self.open || self.silent >= SILENT_POLLS) {
             let what = format!("poll: no answer in time, and none before it ({} in a row)", self.silent);
@@ -323,12 +324,12 @@ impl Session {
         }
     }
 
-    /// The platform is there; the first time, that is what opens the connection.
     /// Whether a poll that is held for a while opens the connection (design §2).
     fn opens_when_held(&self) -> bool {
         self.let_in && !self.open && self.calls.bot.may_trust_held_polls()
     }
 
+    /// The platform is there; the first time, that is what opens the connection.
     fn alive(&mut self, now: Monotonic) -> Vec<Effect> {
         (self.alive_at, self.ours) = (now, Duration::ZERO);
         let opened = !std::mem::replace(&mut self.open, true);
