@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use moorline_core::{AccountState, BlockReason};
-use moorline_runtime::LoginState;
+use moorline_runtime::supervision::Fault as Drill;
+use moorline_runtime::{GapKind, LoginState};
 use moorline_simulator::weixin::{Answer, Cursor, Endpoint, Fault, Ids, Malformed, NewMessage, Times};
 use moorline_tests::in_virtual_time;
 use moorline_tests::weixin::WeixinWorld;
@@ -291,5 +292,42 @@ fn a_probe_that_fails_takes_nothing_from_a_store_that_is_slow_f028_f040() {
         world.until("answered", 15 * SECOND, |world| world.copies(ALICE, "are you there?") == 1).await;
         assert_eq!(world.handle.gaps(&world.id(0)).await.unwrap(), []);
         world.check().await;
+    });
+}
+
+/// Nothing was open yet, so nothing was in doubt: what the first poll of a connection had been answered with was lost without
+/// a word when the connection, or the process, ended just then.
+#[test]
+fn an_end_during_the_first_poll_is_a_gap_and_a_restart_in_order_is_none_f040() {
+    in_virtual_time(async {
+        for kill in [false, true] {
+            let mut world = WeixinWorld::ready("0s").await;
+            tokio::time::sleep(300 * SECOND).await;
+            for _ in 0..2 {
+                world.shutdown().await;
+                tokio::time::sleep(300 * SECOND).await;
+                world.boot().await;
+                tokio::time::sleep(SECOND).await;
+            }
+            assert_eq!(world.status(0).state, AccountState::Connecting, "its first poll is held");
+            let broken_off = world.handle.now();
+            if kill {
+                world.crash().await;
+                world.boot().await;
+            } else {
+                let connection = "runtime/accounts/weixin:a0/connection";
+                assert!(world.handle.drills().inject(connection, Drill::Panic));
+            }
+            tokio::time::sleep(100 * SECOND).await;
+            let gaps = world.handle.gaps(&world.id(0)).await.unwrap();
+            let [gap] = gaps.as_slice() else { panic!("killed: {kill}, {gaps:?}") };
+            assert_eq!(gap.gap.kind, GapKind::BrokenOff);
+            let before = broken_off.since(gap.gap.from);
+            assert!(
+                gap.gap.from <= broken_off && before <= 62 * SECOND,
+                "{before:?}: not all the time before"
+            );
+            world.check().await;
+        }
     });
 }

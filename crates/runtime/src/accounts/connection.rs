@@ -538,11 +538,11 @@ async fn told_to_stop(commands: &mut mpsc::Receiver<Command>) {
 }
 
 /// Where the platform is to go on, as it was stored with the last messages. Before an account is heard for the first time,
-/// the store is told that there is something to miss from now on (F-040).
+/// of all or after a goodbye, the store is told that there is something to miss from now on (F-040).
 async fn begin(services: &Services, account: &Account) -> Result<Option<String>, StoreError> {
     let Some(kind) = account.plan.cursor() else { return Ok(None) };
     let watch = &account.actors.watch;
-    if watch.borrow().is_new(account.plan.capabilities().redelivery) {
+    if watch.borrow().begins(account.plan.capabilities().redelivery) {
         let (at, here) = (services.clock.wall(), services.clock.with_sleep());
         services.store.commit(Tx::under(&account.lease, at, [Op::Heard { at, orderly: false }])).await?;
         watch.borrow_mut().begun(at, here);
@@ -650,7 +650,8 @@ impl Handler<Drain> for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut watch = self.account.actors.watch.borrow_mut();
-        if self.attempt.as_ref().is_some_and(|attempt| attempt.open) {
+        // Open or not: the first call of all may be under way.
+        if self.attempt.is_some() {
             watch.doubt(Doubt::BrokenOff);
         }
         watch.left();

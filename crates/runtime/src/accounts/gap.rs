@@ -24,7 +24,8 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 /// Why there may be a gap, however short the silence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Doubt {
-    /// The process or the connection's actor ended without a goodbye while the connection was open.
+    /// The process or the connection's actor ended without a goodbye while there was a connection, or the first call of
+    /// one.
     BrokenOff,
     /// The connector said that something may have been handed out in vain, and what.
     HandedOut {
@@ -80,7 +81,7 @@ pub(crate) struct Watch {
     last: Option<NewGap>,
     /// When the next sign of life is worth a commit.
     next_write: Monotonic,
-    /// Nothing was heard since the goodbye.
+    /// Nothing was asked of the platform since the goodbye.
     parted: bool,
 }
 
@@ -99,19 +100,21 @@ impl Watch {
             heard: life.heard.map(|heard| Sign { at: heard.at, here: None }),
             doubt: life.heard.filter(|heard| !heard.orderly).map(|_| Doubt::BrokenOff),
             last: life.last_gap.as_ref().map(|last| last.gap.clone()),
+            parted: life.heard.is_some_and(|heard| heard.orderly),
             ..Self::default()
         }
     }
 
     /// Whether the store has to be told that something may be missed from now on, before anything is asked of the platform
-    /// for the first time. Not where the platform promises enough, or signs of life are known.
-    pub(crate) fn is_new(&self, redelivery: Redelivery) -> bool {
-        self.heard.is_none() && redelivery == Redelivery::Perhaps
+    /// for the first time, or for the first time after a goodbye. Not where the platform promises enough.
+    pub(crate) fn begins(&self, redelivery: Redelivery) -> bool {
+        (self.heard.is_none() || self.parted) && redelivery == Redelivery::Perhaps
     }
 
     /// The store has been told.
     pub(crate) fn begun(&mut self, at: Timestamp, here: Monotonic) {
-        self.heard.get_or_insert(Sign { at, here: Some(here) });
+        self.heard = Some(Sign { at, here: Some(here) });
+        self.parted = false;
     }
 
     /// Something happened because of which the next sign of life may end a gap. What the connector says outweighs the

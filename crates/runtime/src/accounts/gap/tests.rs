@@ -266,13 +266,37 @@ fn a_gap_goes_on_over_a_restart_f040() {
     assert_eq!(hear(&mut watch, &clock, Redelivery::Perhaps, true), [(-50, 5, GapKind::BrokenOff)]);
 }
 
+/// What said goodbye and asks again has something to miss from then on, and not from the goodbye on.
+#[test]
+fn a_new_beginning_after_a_goodbye_is_put_down_f040() {
+    let (mut watch, clock) = (Watch::default(), Clocks::default());
+    watch.heard(clock.now(), Redelivery::Perhaps, true);
+    assert!(!watch.begins(Redelivery::Perhaps));
+    let (_, left) = watch.part().unwrap();
+    assert!(watch.begins(Redelivery::Perhaps), "in the same process");
+    for orderly in [true, false] {
+        let mut next = Watch::after(&Life { heard: Some(LastHeard { orderly, ..left }), last_gap: None });
+        assert_eq!(next.begins(Redelivery::Perhaps), orderly, "in the next one");
+        assert!(!next.begins(Redelivery::None) && !next.begins(ALL[1]));
+        clock.pass(1_000);
+        let (at, here) = clock.now();
+        next.begun(at, here);
+        assert!(!next.begins(Redelivery::Perhaps));
+        assert_eq!(
+            next.part().map(|(_, left)| left.orderly),
+            Some(orderly),
+            "it ends in order before it is heard"
+        );
+    }
+}
+
 /// A process that was killed with the very first answer in its hands left no word of it.
 #[test]
 fn what_is_lost_before_the_first_sign_of_life_is_told_f040() {
     let mut watch = Watch::after(&Life::default());
-    assert!(watch.is_new(Redelivery::Perhaps));
+    assert!(watch.begins(Redelivery::Perhaps));
     assert!(
-        !watch.is_new(Redelivery::UntilAcked(Duration::from_secs(60))) && !watch.is_new(Redelivery::None)
+        !watch.begins(Redelivery::UntilAcked(Duration::from_secs(60))) && !watch.begins(Redelivery::None)
     );
     let moment = |seconds: u64| {
         let span = Duration::from_secs(seconds);
@@ -280,7 +304,7 @@ fn what_is_lost_before_the_first_sign_of_life_is_told_f040() {
     };
     let (at, here) = moment(10);
     watch.begun(at, here);
-    assert!(!watch.is_new(Redelivery::Perhaps));
+    assert!(!watch.begins(Redelivery::Perhaps));
     watch.heard(moment(12), Redelivery::Perhaps, true);
     watch.doubt(Doubt::HandedOut { since: moment(11).0, why: "cut off".to_owned() });
     watch.heard(moment(13), Redelivery::Perhaps, true);
