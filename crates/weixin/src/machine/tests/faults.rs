@@ -38,6 +38,7 @@ fn everything_else_ends_it_with_its_class() {
         ),
         (json(json!({"ret": 1.5})), "a code that is no number", true),
         (json(json!({"ret": {}})), "a code that is no number", true),
+        (json(json!({"ret": 0, "errcode": "?", "msgs": []})), "a code that is no number", true),
         (json(json!([])), "no JSON object, status 200 OK", true),
         (Ok(fake::answer(200, "<html>")), "no JSON object", true),
         (Ok(fake::answer(200, "")), "no JSON object", true),
@@ -60,6 +61,43 @@ fn everything_else_ends_it_with_its_class() {
         let failed = ended.pop().unwrap();
         assert!(failed.starts_with("failed: poll: ") && failed.contains(says), "{failed} instead of {says}");
         assert_eq!(ended, if gap { vec!["gap"] } else { vec![] }, "{failed}");
+    }
+}
+
+/// Protocol §4.2, F-037: one code, byte, half of a character or line break that cannot be read cost the whole answer, and
+/// what the platform had handed out in it.
+#[test]
+fn what_cannot_be_read_costs_no_more_than_itself_f037() {
+    let answer = |head: &str, said: &[u8]| {
+        let message = |id: u64, said: &[u8]| {
+            let before = format!(r#"{{"message_id":{id},"from_user_id":"{}","item_list":["#, fake::USER);
+            let before = before + r#"{"type":1,"text_item":{"text":""#;
+            [before.as_bytes(), said, br#""}}]}"#].concat()
+        };
+        let (head, messages) = (format!("{{{head}\"msgs\":["), [message(1, said), message(2, b"well")]);
+        let parts = [head.as_bytes(), &messages.join(&b','), br#"],"get_updates_buf":"c1"}"#];
+        fake::answer(200, parts.concat())
+    };
+    let plain = &b"hello"[..];
+    for (head, said, heard) in [
+        (r#""errcode":"","#, plain, "hello"),
+        (r#""ret":0.0,"#, plain, "hello"),
+        (r#""ret":{},"errcode":"ok","#, plain, "hello"),
+        (r#""errmsg":"\udfff","#, plain, "hello"),
+        (r#""\ud800":1,"#, plain, "hello"),
+        (r#""longpolling_timeout_ms":"","sync_buf":[],"#, plain, "hello"),
+        ("", b"h\xffllo", "h\u{fffd}llo"),
+        ("", br"\ud83d no", "\u{fffd} no"),
+        ("", b"two\nlines", "two\nlines"),
+    ] {
+        let mut rig = Rig::ready();
+        let effects = rig.result("getupdates", Ok(answer(head, said)));
+        assert_eq!(effects, ["alive", "deliver 0 of 2 to c1"], "{head} {heard}");
+        let texts = rig.delivered.iter().map(|delivery| match delivery {
+            Delivery::Message(inbound) => inbound.text.as_deref(),
+            Delivery::Unreadable { why, .. } => panic!("{why}"),
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), [Some(heard), Some("well")], "{head}");
     }
 }
 
