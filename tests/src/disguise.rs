@@ -135,4 +135,8 @@ impl Connector for Prompted {
     fn patience(&self) -> Duration {
         self.connector.patience()
     }
+
+    fn in_hand(&self) -> bool {
+        self.connector.in_hand()
+    }
 }

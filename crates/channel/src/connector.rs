@@ -29,6 +29,13 @@ pub trait Connector {
     /// The longest silence that is not death, once the connection is open: how long the driver waits for the next
     /// [`Output::Alive`] before it ends the connection (F-019). Asked after every step.
     fn patience(&self) -> Duration;
+
+    /// Whether something was received that is not stored yet, and that is lost with the connection. Nothing is read until
+    /// it is, so no silence ends the connection, nor does a sign of life that was asked for (design §3 rule 8). Asked
+    /// after every step.
+    fn in_hand(&self) -> bool {
+        false
+    }
 }
 
 /// Names a call of the machine, so that its completion can be told from others.

@@ -192,7 +192,8 @@ impl Driver {
 
     /// When the peer's silence has lasted too long.
     fn silence_due(&self) -> Option<Monotonic> {
-        self.alive_at.map(|at| at + self.connector.patience())
+        let judged = self.alive_at.filter(|_| !self.connector.in_hand());
+        judged.map(|at| at + self.connector.patience())
     }
 
     async fn deadline(&mut self) {
@@ -258,6 +259,10 @@ impl Driver {
                     return;
                 }
             }
+        }
+        if self.connector.in_hand() {
+            // The store has the turn. What comes afterwards is judged by the machine's patience.
+            self.probe_due = None;
         }
     }
 

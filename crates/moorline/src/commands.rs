@@ -340,7 +340,7 @@ fn accounts_table(accounts: &[Value]) -> Table {
 
 /// The logins that something is wrong with, of accounts that go on with the one they have. Of an account without one this is
 /// why it is not ready.
-fn login_problems(accounts: &[Value]) -> std::io::Result<()> {
+fn login_problems(accounts: &[Value]) -> anyhow::Result<()> {
     let in_use = accounts.iter().filter(|account| !account["login"]["saved_at"].is_null());
     for account in in_use.filter(|account| !account["login"]["problem"].is_null()) {
         let (id, problem) = (text(&account["id"]), text(&account["login"]["problem"]));

@@ -19,6 +19,8 @@ use crate::class::{self, Judge, Refusal};
 use crate::quote::quote;
 use crate::site::{Base, Site};
 
+mod mend;
+
 /// The client whose protocol we speak; the platform looks at it (protocol §1.1, §1.2).
 pub(crate) const CHANNEL_VERSION: &str = "2.4.9";
 
@@ -151,14 +153,29 @@ impl Answer {
         whole(&serde_json::from_str(self.raw(key)?.get()).ok()?)
     }
 
-    /// `ret` or `errcode`, whichever is not 0; -14 wherever it is. `None` when one of them is no whole number.
+    /// `ret` or `errcode`, whichever is not 0; -14 wherever it is. `None` when one of them is no whole number, and the
+    /// other says nothing either.
     fn code(&self) -> Option<i64> {
-        let code = |key| if self.raw(key).is_some() { self.whole(key) } else { Some(0) };
-        let codes = [code("ret")?, code("errcode")?];
-        if codes.contains(&class::STALE) {
+        let codes = ["ret", "errcode"].map(|key| if self.says(key) { self.whole(key) } else { Some(0) });
+        if codes.contains(&Some(class::STALE)) {
             return Some(class::STALE);
         }
-        Some(codes.into_iter().find(|&code| code != 0).unwrap_or(0))
+        let refused = codes.into_iter().flatten().find(|&code| code != 0);
+        refused.or_else(|| codes.iter().all(Option::is_some).then_some(0))
+    }
+
+    /// Whether a field has anything in it. An empty text is nothing.
+    fn says(&self, key: &str) -> bool {
+        self.raw(key).is_some_and(|raw| {
+            serde_json::from_str::<String>(raw.get()).map_or(true, |text| !text.trim().is_empty())
+        })
+    }
+
+    /// Whether it brings messages, or what may have been some.
+    fn brings_messages(&self) -> bool {
+        self.raw("msgs").is_some_and(|msgs| {
+            serde_json::from_str::<Vec<&RawValue>>(msgs.get()).map_or(true, |msgs| !msgs.is_empty())
+        })
     }
 }
 
@@ -172,9 +189,17 @@ pub(crate) fn id(value: &Value) -> Option<String> {
     (1..=ID_BYTES).contains(&id.len()).then_some(id)
 }
 
-/// A whole number, or text that is one.
+/// A whole number, also one that is written as `1.0`, or text that is one.
 pub(crate) fn whole(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())
+    let text = || value.as_str()?.trim().parse().ok();
+    value.as_i64().or_else(|| value.as_f64().and_then(without_fraction)).or_else(text)
+}
+
+/// Beyond 53 bits a double does not say which number was meant.
+#[allow(clippy::cast_possible_truncation, reason = "it has no fraction, and fits")]
+fn without_fraction(number: f64) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    (number.fract() == 0.0 && number.abs() < EXACT).then_some(number as i64)
 }
 
 /// Reads how a call ended. Success is HTTP 2xx with a JSON object in which `ret` and `errcode` are 0 or not there
@@ -196,11 +221,14 @@ pub(crate) fn read(
         let message = format!("{phase}: answered {what}, status {}", response.status);
         Failure::transient(message).with_unknown_effect()
     };
-    // One byte that is no text must not cost what stands beside it (protocol §4.2).
-    let body = String::from_utf8_lossy(&response.body);
-    let answer = serde_json::from_str(&body).map(Answer);
+    let answer = serde_json::from_str(&mend::mended(&response.body)).map(Answer);
     let answer = answer.map_err(|_| unreadable("with something that is no JSON object"))?;
-    let code = answer.code().ok_or_else(|| unreadable("with a code that is no number"))?;
+    let code = match answer.code() {
+        Some(code) => code,
+        // They were handed out, whatever the code was meant to say, and may not be handed out again (protocol §4.2).
+        None if answer.brings_messages() => 0,
+        None => return Err(unreadable("with a code that is no number")),
+    };
     if code == 0 {
         return Ok(answer);
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use http::HeaderValue;
@@ -27,6 +28,9 @@ pub(crate) struct Bot {
     authorization: HeaderValue,
     /// Of the calls that are not the receiving machine's.
     uins: Uins,
+    /// Whether a poll was held and came to nothing, and none was answered since. It outlives the connection, which ends
+    /// because of it.
+    held_in_vain: AtomicBool,
 }
 
 /// What everything says of an account that nobody is logged in to.
@@ -78,6 +82,7 @@ impl Bot {
             authorization: authorization(token).ok_or_else(|| unusable("its token fits into no header"))?,
             // Beginning somewhere else in each process, so that the first of one is not the last of the one before.
             uins: Uins::new(RandomState::new().build_hasher().finish()),
+            held_in_vain: AtomicBool::new(false),
         })
     }
 
@@ -106,6 +111,17 @@ impl Bot {
         let secrets: Vec<&str> =
             call.secrets.iter().copied().chain(std::iter::once(self.token.expose())).collect();
         api::read(call.phase, http.call(request).await, call.judge, &secrets)
+    }
+
+    /// Whether a poll that is held says that the platform is there: not after one that was held in vain, until a poll is
+    /// answered (F-019).
+    pub(crate) fn may_trust_held_polls(&self) -> bool {
+        !self.held_in_vain.load(Relaxed)
+    }
+
+    /// A poll was answered, or was held in vain.
+    pub(crate) fn polled(&self, answered: bool) {
+        self.held_in_vain.store(!answered, Relaxed);
     }
 
     /// The shortest time in which a dead connection can be told from a quiet one is the time of one poll, the longest

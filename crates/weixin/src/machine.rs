@@ -22,6 +22,9 @@ mod session;
 use holding::Holding;
 use session::Session;
 
+/// While nothing is read, silence means nothing.
+const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// The connection of one bot.
 pub(crate) struct Receiver {
     bot: Option<Arc<Bot>>,
@@ -131,7 +134,15 @@ impl Connector for Receiver {
         match &self.phase {
             Phase::Polling(session) => session.patience(),
             // Nothing is open yet, or nothing is read any more.
-            Phase::Idle | Phase::Greeting(..) | Phase::Leaving(_) => holding::FOR_EVER,
+            Phase::Idle | Phase::Greeting(..) | Phase::Leaving(_) => FOR_EVER,
+        }
+    }
+
+    fn in_hand(&self) -> bool {
+        match &self.phase {
+            Phase::Polling(session) => session.in_hand(),
+            Phase::Leaving(leaving) => leaving.holding.is_some(),
+            Phase::Idle | Phase::Greeting(..) => false,
         }
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use moorline_core::{AccountState, BlockReason};
-use moorline_runtime::LoginState;
+use moorline_runtime::supervision::Fault as Drill;
+use moorline_runtime::{GapKind, LoginState};
 use moorline_simulator::weixin::{Answer, Cursor, Endpoint, Fault, Ids, Malformed, NewMessage, Times};
 use moorline_tests::in_virtual_time;
 use moorline_tests::weixin::WeixinWorld;
@@ -234,5 +235,99 @@ fn what_the_store_refuses_is_not_lost_even_if_the_platform_forgets_it_f028_f040(
             world.until("answered", 60 * SECOND, |world| world.copies(&user, "are you there?") == 1).await;
         }
         world.check().await;
+    });
+}
+
+/// Polls were never answered, and each new connection said that it was ready for as long as its first one was held.
+#[test]
+fn polls_that_are_never_answered_make_no_account_ready_again_and_again_f019() {
+    in_virtual_time(async {
+        let mut world = WeixinWorld::ready("0s").await;
+        let hang = Fault::Answer(Endpoint::GetUpdates, Answer::Hang);
+        world.simulator.set_fault(&world.bots[0].bot_id, hang, Times::UntilCleared).unwrap();
+        // What was held before it began is answered; then there is one patience.
+        tokio::time::sleep(150 * SECOND).await;
+        for _ in 0..1_800 {
+            assert_ne!(world.status(0).state, AccountState::Ready, "nothing was ever answered");
+            tokio::time::sleep(SECOND).await;
+        }
+        // Neither does a new process say so for longer than its first poll may take.
+        world.shutdown().await;
+        world.boot().await;
+        let mut ready = 0;
+        for _ in 0..600 {
+            ready += u32::from(world.status(0).state == AccountState::Ready);
+            tokio::time::sleep(SECOND).await;
+        }
+        assert!(ready <= 43, "{ready} s");
+        world.simulator.clear_faults(&world.bots[0].bot_id).unwrap();
+        // The one that hangs, the longest wait, and an idle one.
+        let back = (43 + 60 + 36) * SECOND;
+        world.until("ready", back, |world| world.status(0).state == AccountState::Ready).await;
+        world.say(0, ALICE, "are you there?");
+        world.until("answered", SECOND, |world| world.copies(ALICE, "are you there?") == 1).await;
+        world.check().await;
+    });
+}
+
+/// An operator asked for a sign of life while the store was full, and the platform gave none: the connection was ended, and
+/// the answer in hand was lost.
+#[test]
+fn a_probe_that_fails_takes_nothing_from_a_store_that_is_slow_f028_f040() {
+    in_virtual_time(async {
+        let world = WeixinWorld::ready("0s").await;
+        let bot = &world.bots[0].bot_id;
+        world.simulator.set_cursor_behaviour(Cursor::Consumed);
+        world.lag.set_full(true);
+        world.say(0, ALICE, "are you there?");
+        tokio::time::sleep(SECOND).await;
+        for answer in [Answer::Hang, Answer::Reset, Answer::Status(503), Answer::code(-14)] {
+            let fault = Fault::Answer(Endpoint::NotifyStart, answer);
+            world.simulator.set_fault(bot, fault, Times::Count(1)).unwrap();
+            world.handle.probe(&world.id(0)).await.unwrap();
+            tokio::time::sleep(30 * SECOND).await;
+            assert_eq!(world.status(0).state, AccountState::Ready);
+        }
+        world.lag.set_full(false);
+        world.until("answered", 15 * SECOND, |world| world.copies(ALICE, "are you there?") == 1).await;
+        assert_eq!(world.handle.gaps(&world.id(0)).await.unwrap(), []);
+        world.check().await;
+    });
+}
+
+/// Nothing was open yet, so nothing was in doubt: what the first poll of a connection had been answered with was lost without
+/// a word when the connection, or the process, ended just then.
+#[test]
+fn an_end_during_the_first_poll_is_a_gap_and_a_restart_in_order_is_none_f040() {
+    in_virtual_time(async {
+        for kill in [false, true] {
+            let mut world = WeixinWorld::ready("0s").await;
+            tokio::time::sleep(300 * SECOND).await;
+            for _ in 0..2 {
+                world.shutdown().await;
+                tokio::time::sleep(300 * SECOND).await;
+                world.boot().await;
+                tokio::time::sleep(SECOND).await;
+            }
+            assert_eq!(world.status(0).state, AccountState::Connecting, "its first poll is held");
+            let broken_off = world.handle.now();
+            if kill {
+                world.crash().await;
+                world.boot().await;
+            } else {
+                let connection = "runtime/accounts/weixin:a0/connection";
+                assert!(world.handle.drills().inject(connection, Drill::Panic));
+            }
+            tokio::time::sleep(100 * SECOND).await;
+            let gaps = world.handle.gaps(&world.id(0)).await.unwrap();
+            let [gap] = gaps.as_slice() else { panic!("killed: {kill}, {gaps:?}") };
+            assert_eq!(gap.gap.kind, GapKind::BrokenOff);
+            let before = broken_off.since(gap.gap.from);
+            assert!(
+                gap.gap.from <= broken_off && before <= 62 * SECOND,
+                "{before:?}: not all the time before"
+            );
+            world.check().await;
+        }
     });
 }

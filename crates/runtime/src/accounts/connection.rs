@@ -661,7 +661,8 @@ impl Handler<Drain> for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         let mut watch = self.account.actors.watch.borrow_mut();
-        if self.attempt.as_ref().is_some_and(|attempt| attempt.open) {
+        // Open or not: the first call of all may be under way.
+        if self.attempt.is_some() {
             watch.doubt(Doubt::BrokenOff);
         }
         watch.left();

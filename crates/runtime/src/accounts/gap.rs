@@ -24,7 +24,8 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(10);
 /// Why there may be a gap, however short the silence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Doubt {
-    /// The process or the connection's actor ended without a goodbye while the connection was open.
+    /// The process or the connection's actor ended without a goodbye while there was a connection, or the first call of
+    /// one.
     BrokenOff,
     /// The connector said that something may have been handed out in vain, and what.
     HandedOut {

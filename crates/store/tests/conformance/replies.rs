@@ -1,7 +1,7 @@
 //! What a platform takes only after its user wrote: reply tokens and held messages, told as short stories and checked on
 //! every store.
 
-use moorline_core::{Epoch, Generation, InboxId, OutboxId, Secret, Timestamp};
+use moorline_core::{DropReason, Epoch, Generation, InboxId, OutboxId, Secret, Timestamp};
 use moorline_store::{
     Claim, Lease, NewMessage, NewReply, NewReplyToken, NewRun, Op, OutboxRow, OutboxState, Outcome,
     RunContent, SendResult, Store, Trigger, Tx, Verdict,
@@ -143,6 +143,31 @@ async fn what_is_held_is_let_go_by_the_next_message_of_its_chat_and_by_nothing_e
             ];
             story(store, name, 10, lines).await;
             assert_eq!(row(store, 1).await.state, Held, "{name}: a repeated delivery says nothing new");
+        })
+        .await;
+    }
+}
+
+/// What the bot had written itself came back as a message of the chat, and let go what waited for the user.
+#[tokio::test]
+async fn what_no_user_wrote_lets_nothing_go_and_brings_no_token_f041_f060() {
+    for reason in [DropReason::OwnMessage, DropReason::FromBot] {
+        each(async |store, name| {
+            let Op::Receive { message } = with_token(1, Some(1), "echoed", 0) else { unreachable!() };
+            let echo = Op::Receive { message: NewMessage { verdict: Verdict::Drop(reason), ..message } };
+            let lines = [
+                (enqueue(0, 1), Applied(1)),
+                (send(1), Applied(0)),
+                (settle(1, HELD), Applied(0)),
+                (echo, Applied(1)),
+            ];
+            story(store, name, 1, lines).await;
+            assert_eq!(row(store, 1).await.state, OutboxState::Held, "{name}: {reason:?}");
+            assert!(token(store, 0, 0).await.is_none(), "{name}: {reason:?}");
+            let counts = store.counts().await.unwrap().remove(&account(0)).unwrap();
+            assert_eq!(counts.outbox_held, 1, "{name}: {reason:?}");
+            story(store, name, 5, [(receive(2, 0, Verdict::Allow), Applied(2))]).await;
+            assert_eq!(row(store, 1).await.state, OutboxState::Ready, "{name}: {reason:?}");
         })
         .await;
     }

@@ -52,7 +52,15 @@ fn a_uin_is_the_digits_of_a_number_in_base64() {
 /// Protocol §1.3.
 #[test]
 fn success_is_a_zero_or_nothing_in_both_fields() {
-    for body in ["{}", r#"{"ret":0}"#, r#"{"errcode":0,"ret":null}"#, r#"{"ret":"0"}"#, r#"{"x":[1]}"#] {
+    for body in [
+        "{}",
+        r#"{"ret":0}"#,
+        r#"{"errcode":0,"ret":null}"#,
+        r#"{"ret":"0"}"#,
+        r#"{"x":[1]}"#,
+        r#"{"ret":0.0,"errcode":""}"#,
+        r#"{"ret":-0.0,"errcode":" "}"#,
+    ] {
         assert!(answer(body).is_ok(), "{body}");
     }
     for (body, code) in [
@@ -61,10 +69,26 @@ fn success_is_a_zero_or_nothing_in_both_fields() {
         (r#"{"ret":3,"errcode":-14}"#, "-14"),
         (r#"{"ret":0,"errcode":5}"#, "5"),
         (r#"{"ret":4,"errcode":5}"#, "4"),
+        (r#"{"ret":-14.0}"#, "-14"),
+        (r#"{"ret":"?","errcode":-14}"#, "-14"),
+        (r#"{"ret":{},"errcode":5}"#, "5"),
+        (r#"{"ret":7,"errcode":1.5,"msgs":[{}]}"#, "7"),
+        (r#"{"ret":"","errcode":-14}"#, "-14"),
     ] {
         assert_eq!(answer(body).unwrap_err().code.as_deref(), Some(code), "{body}");
     }
-    for body in ["", "null", "[]", "7", "{", r#"{"ret":{}}"#, r#"{"ret":1e99}"#, r#"{"errcode":"x"}"#] {
+    for body in [
+        "",
+        "null",
+        "[]",
+        "7",
+        "{",
+        r#"{"ret":{}}"#,
+        r#"{"ret":1e99}"#,
+        r#"{"errcode":"x"}"#,
+        r#"{"ret":0.5,"msgs":[ ]}"#,
+        r#"{"ret":true,"msgs":null}"#,
+    ] {
         let failure = answer(body).unwrap_err();
         assert_eq!((failure.class, failure.effect), (FailureClass::Transient, Effect::Unknown), "{body}");
     }

@@ -5,9 +5,6 @@ use std::time::Duration;
 use moorline_channel::{AckId, Delivery, Effect, Output};
 use moorline_core::Monotonic;
 
-/// While nothing is read, silence means nothing (design §3 rule 8).
-pub(super) const FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3600);
-
 /// Between a refusal by the store and the next attempt: doubled each time, up to the second of them.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);

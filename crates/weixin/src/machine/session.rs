@@ -8,7 +8,7 @@ use moorline_channel::{
 use moorline_core::{Effect as Happened, Failure, Monotonic};
 use serde_json::json;
 
-use super::holding::{self, Holding};
+use super::holding::Holding;
 use super::lapse::Lapse;
 use super::{Calls, Leaving};
 use crate::api::{self, Answer, GET_UPDATES, NOTIFY_START, NOTIFY_STOP};
@@ -30,7 +30,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// Of the call that answers a probe; the driver gives ten seconds in all.
 const PROBE_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Polls in a row that may stay unanswered before the platform has shown itself.
+/// Polls that may stay unanswered before the platform has shown itself at all.
 const SILENT_POLLS: u32 = 2;
 
 /// Longest answer that is taken: what does not fit is lost.
@@ -52,7 +52,9 @@ pub(super) struct Session {
     open: bool,
     /// Whether the platform has answered a call with our token in this life.
     let_in: bool,
-    /// Polls without an answer before `open`.
+    /// Whether a poll of this life was answered. Before that it is open because a poll was held, if it is.
+    answered: bool,
+    /// Polls without an answer before one was answered.
     silent: u32,
     /// The last sign of life.
     alive_at: Monotonic,
@@ -92,6 +94,7 @@ impl Session {
             doubtful: None,
             open: false,
             let_in: greeted,
+            answered: false,
             silent: 0,
             alive_at: now,
             ours: Duration::ZERO,
@@ -161,7 +164,7 @@ impl Session {
     pub(super) fn wake_at(&self) -> Option<Monotonic> {
         match &self.turn {
             Turn::Polling { id, since } => {
-                let held = (self.let_in && !self.open).then_some(*since + HELD);
+                let held = self.opens_when_held().then_some(*since + HELD);
                 let doubtful = self.doubtful.filter(|(poll, _)| poll == id).map(|(_, due)| due);
                 [held, doubtful].into_iter().flatten().min()
             }
@@ -172,10 +175,11 @@ impl Session {
 
     /// The time in which we did not ask is not the platform's silence.
     pub(super) fn patience(&self) -> Duration {
-        match &self.turn {
-            Turn::Storing(_) => holding::FOR_EVER,
-            Turn::Polling { .. } | Turn::Pausing { .. } => self.calls.bot.patience(self.deadline) + self.ours,
-        }
+        self.calls.bot.patience(self.deadline) + self.ours
+    }
+
+    pub(super) const fn in_hand(&self) -> bool {
+        matches!(self.turn, Turn::Storing(_))
     }
 
     fn wake(&mut self, now: Monotonic) -> Vec<Effect> {
@@ -183,7 +187,7 @@ impl Session {
         match &mut self.turn {
             Turn::Polling { id, since } => {
                 let (id, since, held) = (*id, *since, now >= *since + HELD);
-                if held && self.let_in && !self.open {
+                if held && self.opens_when_held() {
                     effects = self.alive(now);
                 }
                 if self.doubtful.is_some_and(|(poll, due)| poll == id && now >= due) {
@@ -211,7 +215,13 @@ impl Session {
         }
         match api::read("poll", result, class::call, &[self.calls.bot.token.expose()]) {
             Ok(answer) => self.good(&answer, since, now),
-            Err(failure) => ended(failure, since),
+            Err(failure) => {
+                // A code is the platform's own word; anything else may have come from in between.
+                if self.open && !self.answered && failure.code.is_none() {
+                    self.calls.bot.polled(false);
+                }
+                ended(failure, since)
+            }
         }
     }
 
@@ -219,9 +229,11 @@ impl Session {
     /// its way, and it is no sign of life.
     fn unanswered(&mut self, since: Monotonic, now: Monotonic) -> Vec<Effect> {
         let mut effects = vec![gap(since, "a poll had no answer in time, and the platform may think it had")];
+        self.calls.bot.polled(false);
         self.silent += 1;
-        if !self.open && self.silent >= SILENT_POLLS {
-            let what = format!("poll: {SILENT_POLLS} in a row without an answer");
+        // What was open because this poll was held is not.
+        if !self.answered && (self.open || self.silent >= SILENT_POLLS) {
+            let what = format!("poll: no answer in time, and none before it ({} in a row)", self.silent);
             effects.push(Calls::finish(Failure::transient(what)));
             return effects;
         }
@@ -230,7 +242,8 @@ impl Session {
     }
 
     fn good(&mut self, answer: &Answer, since: Monotonic, now: Monotonic) -> Vec<Effect> {
-        self.let_in = true;
+        (self.let_in, self.answered) = (true, true);
+        self.calls.bot.polled(true);
         let mut effects = self.alive(now);
         self.deadline = deadline(answer.whole("longpolling_timeout_ms"));
         let (msgs, cursor) = (answer.raw("msgs"), answer.text("get_updates_buf"));
@@ -309,6 +322,11 @@ impl Session {
                 Vec::new()
             }
         }
+    }
+
+    /// Whether a poll that is held for a while opens the connection (design §2).
+    fn opens_when_held(&self) -> bool {
+        self.let_in && !self.open && self.calls.bot.may_trust_held_polls()
     }
 
     /// The platform is there; the first time, that is what opens the connection.

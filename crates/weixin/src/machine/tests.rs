@@ -25,9 +25,13 @@ struct Rig {
 
 impl Rig {
     fn of(bot: Option<Bot>, cursor: Option<&str>) -> Self {
+        Self::as_bot(bot.map(Arc::new), cursor)
+    }
+
+    fn as_bot(bot: Option<Arc<Bot>>, cursor: Option<&str>) -> Self {
         let start = Start { cursor: cursor.map(str::to_owned), seed: 7 };
         Self {
-            machine: Receiver::new(bot.map(Arc::new), start),
+            machine: Receiver::new(bot, start),
             now: Monotonic::from_origin(Duration::from_secs(1_000)),
             calls: Vec::new(),
             delivered: Vec::new(),
@@ -40,7 +44,12 @@ impl Rig {
 
     /// Greeted well, the first poll open.
     fn polling() -> Self {
-        let mut rig = Self::new();
+        Self::greeted(&Arc::new(fake::bot()))
+    }
+
+    /// The same in another life of this bot.
+    fn greeted(bot: &Arc<Bot>) -> Self {
+        let mut rig = Self::as_bot(Some(Arc::clone(bot)), Some("c0"));
         assert_eq!(rig.step(Event::Start), ["notifystart"]);
         assert_eq!(rig.reply("notifystart", json!({"ret": 0})), ["getupdates"]);
         rig

@@ -163,6 +163,7 @@ fn what_the_bot_wrote_itself_is_a_bots_message_in_the_users_chat() {
     for (kind, sender) in [
         (json!(1), SenderKind::User),
         (json!("1"), SenderKind::User),
+        (json!(1.0), SenderKind::User),
         (json!(null), SenderKind::User),
         (json!(3), SenderKind::Bot),
         (json!({}), SenderKind::Bot),

@@ -111,18 +111,23 @@ async fn a_call_that_is_given_up_is_closed_and_never_answers() {
     assert_eq!(holding.open.get(), 0, "the end of the connection closes what is open");
 }
 
-/// Delivers something, and ends only when it is stored.
+/// Opens, delivers something, and ends only when it is stored.
 struct InHand;
 
 impl Connector for InHand {
     fn step(&mut self, event: Event, _: Monotonic) -> Vec<Effect> {
         match event {
-            Event::Start => {
-                vec![Effect::Emit(Output::Deliver { ack: AckId(1), deliveries: Vec::new(), cursor: None })]
-            }
+            Event::Start => vec![
+                Effect::Emit(Output::Open { connection: "in hand".to_owned() }),
+                Effect::Emit(Output::Deliver { ack: AckId(1), deliveries: Vec::new(), cursor: None }),
+            ],
             Event::Verdict { stored: true, .. } => vec![Effect::Finish(None)],
             _ => Vec::new(),
         }
+    }
+
+    fn in_hand(&self) -> bool {
+        true
     }
 
     fn wake_at(&self) -> Option<Monotonic> {
@@ -159,4 +164,24 @@ async fn a_verdict_is_heard_on_the_way_to_the_end() {
     drop(outputs);
     let ended = drive(Box::new(InHand), network, Arc::new(clock), command_rx, output_tx).await;
     assert_eq!((ended, began.elapsed().as_millis()), (Ended::Stopped, 2_300));
+}
+
+/// A sign of life was asked for while the store had the turn, and none came: the connection was ended, and what was in hand
+/// with it. Nor is the silence judged meanwhile (design §3 rule 8).
+#[tokio::test(start_paused = true)]
+async fn no_silence_takes_what_is_in_hand_f028() {
+    let fake = Rc::new(FakeNetwork { socket: RefCell::new(None) });
+    let network = Network { http: fake.clone(), websocket: fake };
+    let (commands, command_rx) = mpsc::channel(4);
+    let (output_tx, _outputs) = mpsc::channel::<Box<Output>>(4);
+    let began = tokio::time::Instant::now();
+    let script = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        commands.send(Command::Probe).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(200)).await;
+        commands.send(Command::Verdict { ack: AckId(1), stored: true }).await.unwrap();
+    };
+    let connection = drive(Box::new(InHand), network, Arc::new(TokioClock(began)), command_rx, output_tx);
+    let (ended, ()) = tokio::join!(connection, script);
+    assert_eq!((ended, began.elapsed().as_secs()), (Ended::Stopped, 201));
 }

@@ -38,6 +38,7 @@ fn everything_else_ends_it_with_its_class() {
         ),
         (json(json!({"ret": 1.5})), "a code that is no number", true),
         (json(json!({"ret": {}})), "a code that is no number", true),
+        (json(json!({"ret": 0, "errcode": "?", "msgs": []})), "a code that is no number", true),
         (json(json!([])), "no JSON object, status 200 OK", true),
         (Ok(fake::answer(200, "<html>")), "no JSON object", true),
         (Ok(fake::answer(200, "")), "no JSON object", true),
@@ -60,6 +61,43 @@ fn everything_else_ends_it_with_its_class() {
         let failed = ended.pop().unwrap();
         assert!(failed.starts_with("failed: poll: ") && failed.contains(says), "{failed} instead of {says}");
         assert_eq!(ended, if gap { vec!["gap"] } else { vec![] }, "{failed}");
+    }
+}
+
+/// Protocol §4.2, F-037: one code, byte, half of a character or line break that cannot be read cost the whole answer, and
+/// what the platform had handed out in it.
+#[test]
+fn what_cannot_be_read_costs_no_more_than_itself_f037() {
+    let answer = |head: &str, said: &[u8]| {
+        let message = |id: u64, said: &[u8]| {
+            let before = format!(r#"{{"message_id":{id},"from_user_id":"{}","item_list":["#, fake::USER);
+            let before = before + r#"{"type":1,"text_item":{"text":""#;
+            [before.as_bytes(), said, br#""}}]}"#].concat()
+        };
+        let (head, messages) = (format!("{{{head}\"msgs\":["), [message(1, said), message(2, b"well")]);
+        let parts = [head.as_bytes(), &messages.join(&b','), br#"],"get_updates_buf":"c1"}"#];
+        fake::answer(200, parts.concat())
+    };
+    let plain = &b"hello"[..];
+    for (head, said, heard) in [
+        (r#""errcode":"","#, plain, "hello"),
+        (r#""ret":0.0,"#, plain, "hello"),
+        (r#""ret":{},"errcode":"ok","#, plain, "hello"),
+        (r#""errmsg":"\udfff","#, plain, "hello"),
+        (r#""\ud800":1,"#, plain, "hello"),
+        (r#""longpolling_timeout_ms":"","sync_buf":[],"#, plain, "hello"),
+        ("", b"h\xffllo", "h\u{fffd}llo"),
+        ("", br"\ud83d no", "\u{fffd} no"),
+        ("", b"two\nlines", "two\nlines"),
+    ] {
+        let mut rig = Rig::ready();
+        let effects = rig.result("getupdates", Ok(answer(head, said)));
+        assert_eq!(effects, ["alive", "deliver 0 of 2 to c1"], "{head} {heard}");
+        let texts = rig.delivered.iter().map(|delivery| match delivery {
+            Delivery::Message(inbound) => inbound.text.as_deref(),
+            Delivery::Unreadable { why, .. } => panic!("{why}"),
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), [Some(heard), Some("well")], "{head}");
     }
 }
 
@@ -89,7 +127,67 @@ fn a_platform_that_never_answers_is_given_up() {
     assert_eq!(rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Timeout))), ["gap", "getupdates"]);
     rig.pass(43 * SECOND);
     let ended = rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Timeout)));
-    assert_eq!(ended, ["gap", "failed: poll: 2 in a row without an answer (transient)"]);
+    assert_eq!(
+        ended,
+        ["gap", "failed: poll: no answer in time, and none before it (2 in a row) (transient)"]
+    );
+}
+
+/// Every new life was taken for ready, because the greeting was answered and the poll was held, for a minute and a half:
+/// for ever, with no poll ever answered.
+#[test]
+fn a_poll_that_is_held_for_ever_opens_one_life_and_no_other_f019() {
+    let timeout = || Err(fake::lost(NetworkErrorKind::Timeout));
+    let bot = Arc::new(fake::bot());
+    let greeted = || Rig::greeted(&bot);
+    let mut rig = greeted();
+    assert_eq!(rig.wake(), ["open b0f5860fdecb@im.bot", "alive"], "a normal one, as far as anybody knows");
+    rig.pass(41 * SECOND);
+    let ended = rig.result("getupdates", timeout());
+    assert_eq!(
+        ended,
+        ["gap", "failed: poll: no answer in time, and none before it (1 in a row) (transient)"]
+    );
+    for _ in 0..3 {
+        let mut rig = greeted();
+        assert_eq!(rig.wake_in(), None, "that it is held says nothing now");
+        rig.pass(43 * SECOND);
+        assert_eq!(rig.result("getupdates", timeout()), ["gap", "getupdates"]);
+        assert_eq!(rig.wake_in(), None);
+    }
+    // One poll is answered, and all is as it was.
+    let mut rig = greeted();
+    rig.pass(35 * SECOND);
+    assert_eq!(rig.reply("getupdates", idle("c0")), ["open b0f5860fdecb@im.bot", "alive", "getupdates"]);
+    assert_eq!(greeted().wake(), ["open b0f5860fdecb@im.bot", "alive"]);
+    // A healthy life that goes deaf leaves the same behind.
+    rig.pass(43 * SECOND);
+    assert_eq!(rig.result("getupdates", timeout()), ["gap", "getupdates"]);
+    assert_eq!(greeted().wake_in(), None);
+}
+
+/// What is held, and then cut off or answered by something in between, is held in vain; what the platform refuses is not.
+#[test]
+fn a_poll_that_is_held_and_then_cut_off_is_no_evidence_the_next_time_f019() {
+    for (result, trusted) in [
+        (Err(fake::lost(NetworkErrorKind::Reset)), false),
+        (Ok(fake::answer(504, "")), false),
+        (Ok(fake::answer(200, "<html>")), false),
+        (Ok(fake::json(&json!({"errcode": -14}))), true),
+    ] {
+        let bot = Arc::new(fake::bot());
+        let mut rig = Rig::greeted(&bot);
+        rig.wake();
+        rig.result("getupdates", result);
+        assert_eq!(Rig::greeted(&bot).wake_in().is_some(), trusted);
+    }
+    // After an answer it is a lost connection like any other.
+    let bot = Arc::new(fake::bot());
+    let mut rig = Rig::greeted(&bot);
+    rig.reply("getupdates", idle("c0"));
+    rig.wake();
+    rig.result("getupdates", Err(fake::lost(NetworkErrorKind::Reset)));
+    assert_eq!(Rig::greeted(&bot).wake_in(), Some(2_000));
 }
 
 /// F-020: the platform is asked at once, and the poll has two seconds to show that it lives.
