@@ -136,7 +136,7 @@ impl Connector for Prompted {
         self.connector.patience()
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_hand(&self) -> Option<Monotonic> {
         self.connector.in_hand()
     }
 }

@@ -30,11 +30,11 @@ pub trait Connector {
     /// [`Output::Alive`] before it ends the connection (F-019). Asked after every step.
     fn patience(&self) -> Duration;
 
-    /// Whether something was received that is not stored yet, and that is lost with the connection. Nothing is read until
-    /// it is, so no silence ends the connection, nor does a sign of life that was asked for (design §3 rule 8). Asked
-    /// after every step.
-    fn in_hand(&self) -> bool {
-        false
+    /// When what was received and is not stored yet was asked for, if it is lost with the connection. Nothing is read until
+    /// it is stored, so no silence ends the connection, nor does a sign of life that was asked for (design §3 rule 8); if
+    /// the connection ends before, that is a gap since then (F-040). Asked after every step.
+    fn in_hand(&self) -> Option<Monotonic> {
+        None
     }
 }
 

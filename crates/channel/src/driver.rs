@@ -102,6 +102,10 @@ pub async fn drive(
             Occurrence::Deadline => driver.deadline().await,
         }
     }
+    if let Some(since) = driver.connector.in_hand() {
+        let why = "what was received could not be stored before the connection ended".to_owned();
+        driver.emit(Output::Gap { since, why }).await;
+    }
     if driver.stop_due.is_some() {
         driver.say_goodbye().await;
     }
@@ -192,7 +196,7 @@ impl Driver {
 
     /// When the peer's silence has lasted too long.
     fn silence_due(&self) -> Option<Monotonic> {
-        let judged = self.alive_at.filter(|_| !self.connector.in_hand());
+        let judged = self.alive_at.filter(|_| self.connector.in_hand().is_none());
         judged.map(|at| at + self.connector.patience())
     }
 
@@ -260,7 +264,7 @@ impl Driver {
                 }
             }
         }
-        if self.connector.in_hand() {
+        if self.connector.in_hand().is_some() {
             // The store has the turn. What comes afterwards is judged by the machine's patience.
             self.probe_due = None;
         }

@@ -138,11 +138,11 @@ impl Connector for Receiver {
         }
     }
 
-    fn in_hand(&self) -> bool {
+    fn in_hand(&self) -> Option<Monotonic> {
         match &self.phase {
             Phase::Polling(session) => session.in_hand(),
-            Phase::Leaving(leaving) => leaving.holding.is_some(),
-            Phase::Idle | Phase::Greeting(..) => false,
+            Phase::Leaving(leaving) => leaving.holding.as_ref().map(|holding| holding.since),
+            Phase::Idle | Phase::Greeting(..) => None,
         }
     }
 }

@@ -295,6 +295,35 @@ fn a_probe_that_fails_takes_nothing_from_a_store_that_is_slow_f028_f040() {
     });
 }
 
+/// What the disk had no room for was dropped by a stop in order, and nothing told of it.
+#[test]
+fn what_is_in_hand_when_the_account_is_stopped_is_a_gap_f040() {
+    in_virtual_time(async {
+        for restart in [false, true] {
+            let mut world = WeixinWorld::ready("0s").await;
+            let id = world.id(0);
+            world.simulator.set_cursor_behaviour(Cursor::Consumed);
+            world.lag.set_full(true);
+            world.say(0, ALICE, "are you there?");
+            let lost = world.handle.now();
+            tokio::time::sleep(60 * SECOND).await;
+            if restart {
+                world.shutdown().await;
+                world.lag.set_full(false);
+                world.boot().await;
+            } else {
+                world.handle.stop(&id).await.unwrap();
+                world.lag.set_full(false);
+                world.handle.start(&id).await.unwrap();
+            }
+            tokio::time::sleep(40 * SECOND).await;
+            let gaps = world.handle.gaps(&id).await.unwrap();
+            assert_eq!(gaps.len(), 1, "{gaps:?}");
+            assert!(gaps[0].gap.from <= lost && lost <= gaps[0].gap.to, "{lost}: {gaps:?}");
+        }
+    });
+}
+
 /// Nothing was open yet, so nothing was in doubt: what the first poll of a connection had been answered with was lost without
 /// a word when the connection, or the process, ended just then.
 #[test]

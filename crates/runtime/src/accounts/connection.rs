@@ -196,7 +196,11 @@ impl Connection {
                 Ok(cursor) => {
                     let machine = account.plan.connector(Start { cursor, seed });
                     let network = services.network_of(&account.id);
-                    drive(machine, network, services.clock.clone(), command_rx, output_tx).await
+                    let said = output_tx.clone();
+                    let ended = drive(machine, network, services.clock.clone(), command_rx, output_tx).await;
+                    // Its last words are heard before its end is: one of them may be of a gap.
+                    drop(said.reserve_many(OUTPUTS).await);
+                    ended
                 }
                 Err(failure) => Ended::Failed(failure),
             };

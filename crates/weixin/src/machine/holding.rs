@@ -18,6 +18,8 @@ pub(super) struct Holding {
     deliveries: Vec<Delivery>,
     /// Where to go on when this is stored, if that is somewhere else.
     pub(super) cursor: Option<String>,
+    /// When it was asked for.
+    pub(super) since: Monotonic,
     /// Of the first time it was delivered, and of the last.
     acks: (AckId, AckId),
     /// When to deliver it again.
@@ -32,9 +34,11 @@ impl Holding {
         ack: AckId,
         deliveries: Vec<Delivery>,
         cursor: Option<String>,
+        since: Monotonic,
         now: Monotonic,
     ) -> (Self, Effect) {
-        let holding = Self { deliveries, cursor, acks: (ack, ack), due: now + VERDICT, wait: FIRST_WAIT };
+        let holding =
+            Self { deliveries, cursor, since, acks: (ack, ack), due: now + VERDICT, wait: FIRST_WAIT };
         let deliver = holding.delivered();
         (holding, deliver)
     }

@@ -178,8 +178,11 @@ impl Session {
         self.calls.bot.patience(self.deadline) + self.ours
     }
 
-    pub(super) const fn in_hand(&self) -> bool {
-        matches!(self.turn, Turn::Storing(_))
+    pub(super) const fn in_hand(&self) -> Option<Monotonic> {
+        match &self.turn {
+            Turn::Storing(holding) => Some(holding.since),
+            Turn::Polling { .. } | Turn::Pausing { .. } => None,
+        }
     }
 
     fn wake(&mut self, now: Monotonic) -> Vec<Effect> {
@@ -262,7 +265,7 @@ impl Session {
         if deliveries.is_empty() && cursor.is_none() {
             effects.extend(self.poll(now));
         } else {
-            let (holding, deliver) = Holding::new(self.next_ack, deliveries, cursor, now);
+            let (holding, deliver) = Holding::new(self.next_ack, deliveries, cursor, since, now);
             self.turn = Turn::Storing(holding);
             effects.push(deliver);
         }

@@ -112,22 +112,29 @@ async fn a_call_that_is_given_up_is_closed_and_never_answers() {
 }
 
 /// Opens, delivers something, and ends only when it is stored.
-struct InHand;
+#[derive(Default)]
+struct InHand(Option<Monotonic>);
 
 impl Connector for InHand {
-    fn step(&mut self, event: Event, _: Monotonic) -> Vec<Effect> {
+    fn step(&mut self, event: Event, now: Monotonic) -> Vec<Effect> {
         match event {
-            Event::Start => vec![
-                Effect::Emit(Output::Open { connection: "in hand".to_owned() }),
-                Effect::Emit(Output::Deliver { ack: AckId(1), deliveries: Vec::new(), cursor: None }),
-            ],
-            Event::Verdict { stored: true, .. } => vec![Effect::Finish(None)],
+            Event::Start => {
+                self.0 = Some(now);
+                vec![
+                    Effect::Emit(Output::Open { connection: "in hand".to_owned() }),
+                    Effect::Emit(Output::Deliver { ack: AckId(1), deliveries: Vec::new(), cursor: None }),
+                ]
+            }
+            Event::Verdict { stored: true, .. } => {
+                self.0 = None;
+                vec![Effect::Finish(None)]
+            }
             _ => Vec::new(),
         }
     }
 
-    fn in_hand(&self) -> bool {
-        true
+    fn in_hand(&self) -> Option<Monotonic> {
+        self.0
     }
 
     fn wake_at(&self) -> Option<Monotonic> {
@@ -152,7 +159,8 @@ async fn a_verdict_is_heard_on_the_way_to_the_end() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         commands.send(Command::Verdict { ack: AckId(1), stored: true }).await.unwrap();
     };
-    let connection = drive(Box::new(InHand), network, Arc::new(TokioClock(began)), command_rx, output_tx);
+    let connection =
+        drive(Box::new(InHand::default()), network, Arc::new(TokioClock(began)), command_rx, output_tx);
     let (ended, ()) = tokio::join!(connection, script);
     assert_eq!((ended, began.elapsed().as_millis()), (Ended::Stopped, 300));
     // Whoever gave commands is gone: that is an orderly end too, and no loop without end.
@@ -162,7 +170,7 @@ async fn a_verdict_is_heard_on_the_way_to_the_end() {
     let network = Network { http: fake.clone(), websocket: fake };
     let (output_tx, _outputs) = mpsc::channel::<Box<Output>>(4);
     drop(outputs);
-    let ended = drive(Box::new(InHand), network, Arc::new(clock), command_rx, output_tx).await;
+    let ended = drive(Box::new(InHand::default()), network, Arc::new(clock), command_rx, output_tx).await;
     assert_eq!((ended, began.elapsed().as_millis()), (Ended::Stopped, 2_300));
 }
 
@@ -181,7 +189,33 @@ async fn no_silence_takes_what_is_in_hand_f028() {
         tokio::time::sleep(Duration::from_secs(200)).await;
         commands.send(Command::Verdict { ack: AckId(1), stored: true }).await.unwrap();
     };
-    let connection = drive(Box::new(InHand), network, Arc::new(TokioClock(began)), command_rx, output_tx);
+    let connection =
+        drive(Box::new(InHand::default()), network, Arc::new(TokioClock(began)), command_rx, output_tx);
     let (ended, ()) = tokio::join!(connection, script);
     assert_eq!((ended, began.elapsed().as_secs()), (Ended::Stopped, 201));
+}
+
+/// A full disk and a stop: what the platform may never hand out again was dropped without a word.
+#[tokio::test(start_paused = true)]
+async fn what_is_in_hand_at_the_end_is_a_gap_f040() {
+    let fake = Rc::new(FakeNetwork { socket: RefCell::new(None) });
+    let network = Network { http: fake.clone(), websocket: fake };
+    let (commands, command_rx) = mpsc::channel(4);
+    let (output_tx, mut outputs) = mpsc::channel::<Box<Output>>(4);
+    let clock = TokioClock(tokio::time::Instant::now());
+    let asked = clock.now();
+    let script = async {
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        commands.send(Command::Verdict { ack: AckId(1), stored: false }).await.unwrap();
+        commands.send(Command::Stop).await.unwrap();
+    };
+    let connection = drive(Box::new(InHand::default()), network, Arc::new(clock), command_rx, output_tx);
+    let (ended, ()) = tokio::join!(connection, script);
+    assert_eq!(ended, Ended::Stopped);
+    let mut last = None;
+    while let Some(output) = outputs.recv().await {
+        last = Some(output);
+    }
+    let Some(Output::Gap { since, .. }) = last.as_deref() else { panic!("{last:?}") };
+    assert_eq!(*since, asked);
 }

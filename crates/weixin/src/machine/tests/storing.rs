@@ -41,15 +41,17 @@ fn a_late_verdict_on_an_earlier_delivery_counts_if_it_is_a_good_one() {
 #[test]
 fn silence_is_not_judged_while_the_store_has_the_turn() {
     let mut rig = Rig::ready();
+    let asked = rig.now;
+    rig.pass(SECOND);
     rig.reply("getupdates", news("c1", &[1]));
     for ack in 0..60 {
-        assert!(rig.machine.in_hand());
+        assert_eq!(rig.machine.in_hand(), Some(asked), "when it was asked for");
         rig.verdict(ack, false);
         rig.wake();
     }
     let held = 1 + 2 + 4 + 8 + 56 * 10;
     rig.verdict(60, true);
-    assert!(!rig.machine.in_hand());
+    assert_eq!(rig.machine.in_hand(), None);
     assert_eq!(rig.patience(), 91 + held);
     rig.pass(35 * SECOND);
     rig.reply("getupdates", idle("c1"));
