@@ -462,7 +462,8 @@ fn what_cannot_be_read_is_told_and_keeps_nobody_from_working() {
 
         // Until it is mended.
         rig.save("b", Phones::login("tb")).await;
-        rig.reload().await;
+        let (config, plans) = rig.phones.configure_at("http://chat.test:81", &["a", "b"]);
+        assert!(rig.handle.apply(config, plans).await.unwrap().reconnected.is_empty());
         assert_eq!(rig.status("b").login.unwrap().problem, None);
         assert_eq!(unreadable().await, None);
         rig.ready("b").await;

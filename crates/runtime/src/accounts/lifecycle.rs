@@ -112,7 +112,7 @@ impl Lifecycle {
             return failure;
         }
         let message = format!(
-            "{}: rebuilding the session has not helped, a person has to log in again",
+            "{}: rebuilding the session has not helped; the login has lapsed, or its person has logged in elsewhere",
             failure.message
         );
         Failure { class: FailureClass::NeedsLogin, message, ..failure }
@@ -238,6 +238,7 @@ mod tests {
             };
             assert_eq!((blocked.cause.class, blocked.wait.as_secs()), (FailureClass::NeedsLogin, 600));
             assert_eq!(blocked.cause.code.as_deref(), Some("-14"));
+            assert!(blocked.cause.message.ends_with("or its person has logged in elsewhere"));
             assert!(rounds >= 5 && now - at(1_000) >= EXPIRED_FOR, "{rounds}");
             assert!(now - at(1_000) <= EXPIRED_FOR + Duration::from_secs(60));
             // Two calls each.
