@@ -120,10 +120,17 @@ impl Watch {
     /// Something happened because of which the next sign of life may end a gap. What the connector says outweighs the
     /// other.
     pub(crate) fn doubt(&mut self, doubt: Doubt) {
-        // The first of several counts: a gap begins with it.
-        if !matches!(self.doubt, Some(Doubt::HandedOut { .. })) {
-            self.doubt = Some(doubt);
-        }
+        use Doubt::{BrokenOff, HandedOut};
+        let heard = self.heard.map(|heard| heard.at.minus(CALL));
+        self.doubt = Some(match (self.doubt.take(), doubt) {
+            // The call that was broken off may have been under way when the last sign of life came.
+            (Some(HandedOut { since, why }), BrokenOff) | (Some(BrokenOff), HandedOut { since, why }) => {
+                HandedOut { since: heard.map_or(since, |heard| heard.min(since)), why }
+            }
+            // The first of several counts: a gap begins with it.
+            (Some(first @ HandedOut { .. }), HandedOut { .. }) => first,
+            (Some(BrokenOff) | None, doubt) => doubt,
+        });
     }
 
     /// The connection's actor is gone: what was on its way to the store is put down by the next.

@@ -150,7 +150,9 @@ fn what_the_connector_says_outweighs_a_broken_connection() {
         for told_now in [first, !first] {
             watch.doubt(if told_now { told() } else { Doubt::BrokenOff });
         }
-        assert_eq!(hear(&mut watch, &clock, ALL[1], true), [(0, 5, GapKind::HandedOut)]);
+        // It was told from the last sign of life on, and the call that was broken off began before that.
+        let expected = [(-60, 5, GapKind::HandedOut)];
+        assert_eq!(hear(&mut watch, &clock, ALL[1], true), expected);
     }
 }
 
