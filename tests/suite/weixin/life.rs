@@ -352,10 +352,8 @@ fn an_end_during_the_first_poll_is_a_gap_and_a_restart_in_order_is_none_f040() {
             let [gap] = gaps.as_slice() else { panic!("killed: {kill}, {gaps:?}") };
             assert_eq!(gap.gap.kind, GapKind::BrokenOff);
             let before = broken_off.since(gap.gap.from);
-            assert!(
-                gap.gap.from <= broken_off && before <= 62 * SECOND,
-                "{before:?}: not all the time before"
-            );
+            // What was written while it was down may be what is lost; not what was written before.
+            assert!(before >= 600 * SECOND && before <= (602 + 36 + 60) * SECOND, "{before:?}");
             world.check().await;
         }
     });

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
-use moorline_core::{Failure, FailureClass, Secret};
+use moorline_core::{Effect, Failure, FailureClass, Secret};
 
 use super::credentials::{GetToken, TokenRefused};
 use crate::services::Account;
@@ -30,10 +30,11 @@ pub(crate) async fn with_token<T>(
     }
 }
 
+/// Without a token nothing is called: whatever became of the token's own call, this one had no effect.
 async fn token(account: &Account) -> Result<Option<Secret>, Failure> {
     let asked = account.actors.credentials.send(GetToken);
     match tokio::time::timeout(TOKEN_DEADLINE, asked).await {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(answer)) => answer.map_err(|failure| Failure { effect: Effect::None, ..failure }),
         Ok(Err(_)) => Err(Failure::transient("no token: the credentials actor is being restarted")),
         Err(_) => Err(Failure::transient(format!("no token within {} s", TOKEN_DEADLINE.as_secs()))),
     }

@@ -46,6 +46,8 @@ const WELL: Duration = Duration::from_secs(125);
 pub(super) struct Statuses {
     accounts: Vec<Seen>,
     changes: Vec<String>,
+    /// When they were last looked at.
+    looked_at: Duration,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -76,7 +78,7 @@ struct Signature {
 
 impl Statuses {
     pub(super) fn new(accounts: usize) -> Self {
-        Self { accounts: vec![Seen::default(); accounts], changes: Vec::new() }
+        Self { accounts: vec![Seen::default(); accounts], changes: Vec::new(), looked_at: Duration::ZERO }
     }
 
     pub(super) fn changes(&mut self) -> Vec<String> {
@@ -107,6 +109,7 @@ impl Statuses {
         }
         let parked = stage.world.handle.tree().iter().any(|node| node.state == NodeState::Parked);
         let mut all_ready = true;
+        let looked_at = std::mem::replace(&mut self.looked_at, stage.now());
         for n in 0..self.accounts.len() {
             let Some(status) = stage.world.handle.board().account(&stage.world.id(n)) else {
                 self.accounts[n].signature = None;
@@ -127,7 +130,7 @@ impl Statuses {
                 seen.since = now;
             }
             // A process that did not run has seen nothing, and has to be given its time again.
-            if let Some(frozen) = stage.frozen.filter(|frozen| *frozen + LOOK >= now) {
+            if let Some(frozen) = stage.frozen.filter(|frozen| *frozen >= looked_at) {
                 (seen.since, seen.without_socket, seen.half_open) = (frozen, None, None);
             }
             seen.honest(stage, n, status.state, now)?;
