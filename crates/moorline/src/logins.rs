@@ -328,7 +328,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let files = LoginFiles::new(data.path());
         let (main, other) = (account("chat:main"), account("chat:other"));
-        let ended = Ended { by: other.clone(), at: Timestamp::from_millis(1_795_176_000_123) };
+        let ended = Ended { by: other, at: Timestamp::from_millis(1_795_176_000_123) };
         files.write(&main, &saved("{}")).unwrap();
         assert_eq!(files.read_end(&main).unwrap(), None);
         files.write_end(&main, ended.clone()).unwrap();
