@@ -131,7 +131,7 @@ impl Statuses {
             }
             // A process that did not run has seen nothing, and has to be given its time again.
             if let Some(frozen) = stage.frozen.filter(|frozen| *frozen >= looked_at) {
-                (seen.since, seen.without_socket, seen.half_open) = (frozen, None, None);
+                (seen.since, seen.without_socket, seen.half_open) = (seen.since.max(frozen), None, None);
             }
             seen.honest(stage, n, status.state, now)?;
             let attempt = if n < stage.schedule().accounts { ATTEMPT } else { ATTEMPT_BY_POLLS };
