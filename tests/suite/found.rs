@@ -164,3 +164,41 @@ fn an_attempt_that_waits_for_the_store_ends_and_says_so_f001() {
         world.check().await;
     });
 }
+
+/// It still ran when it was started again, so that there was nothing to do; then it stopped, and stayed so.
+#[test]
+fn an_account_that_is_started_while_it_stops_runs_f083() {
+    in_virtual_time(async {
+        let inner = Arc::new(SqliteStore::inline(None).unwrap());
+        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
+        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
+        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let world = World::assemble(Setup::default(), parts, |_, _| {}).await;
+        world.settled().await;
+        let id = world.id(0);
+        // Its goodbye takes as long.
+        store.set(Mood::Slow(SECOND));
+        let starting = async {
+            tokio::time::sleep(SECOND / 2).await;
+            assert_eq!(
+                world.status(0).state,
+                AccountState::Stopped,
+                "it says so, and its actors are there still"
+            );
+            world.handle.start(&id).await
+        };
+        let (stopped, started) = tokio::join!(world.handle.stop(&id), starting);
+        assert_eq!((stopped, started), (Ok(true), Ok(true)));
+        store.clear();
+        world.all_ready(5 * SECOND).await;
+        // The last word counts.
+        let (stopped, started, again) =
+            tokio::join!(world.handle.stop(&id), world.handle.start(&id), world.handle.stop(&id));
+        assert_eq!((stopped, started), (Ok(true), Ok(true)), "{again:?}");
+        tokio::time::sleep(20 * SECOND).await;
+        assert_eq!(world.status(0).state, AccountState::Stopped);
+        world.handle.start(&id).await.unwrap();
+        world.all_ready(5 * SECOND).await;
+        world.check().await;
+    });
+}

@@ -173,8 +173,12 @@ impl Handler<StartAccount> for Accounts {
 
     fn handle(&mut self, StartAccount(id): StartAccount, _: &mut Context<Self>) -> bool {
         let Some(account) = self.services.accounts.get(&id) else { return false };
-        self.services.stopped.borrow_mut().remove(&id);
+        let was_stopped = self.services.stopped.borrow_mut().remove(&id);
         if self.env.children.contains(&id.to_string()) {
+            if was_stopped {
+                // It is on its way down; whoever takes it down starts it again.
+                return true;
+            }
             // Wanted already; one that is parked is tried at once.
             let parked =
                 self.services.board.account(&id).is_some_and(|status| status.state == AccountState::Parked);
@@ -211,11 +215,17 @@ impl Handler<StopAccount> for Accounts {
 
     fn handle(&mut self, StopAccount(id): StopAccount, _: &mut Context<Self>) -> Self::Result {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
+        // At once: the next command may be to start it.
+        services.stopped.borrow_mut().insert(id.clone());
         Box::pin(async move {
-            services.stopped.borrow_mut().insert(id.clone());
-            let stopped = stop_account(services, children, id.clone()).await;
+            let stopped = stop_account(Rc::clone(&services), children.clone(), id.clone()).await;
             if stopped {
                 tracing::info!(account = %id, actor = "accounts", state = %AccountState::Stopped, "stopped by an operator");
+                // Started again while it ended.
+                let is_wanted = |account: &Rc<Account>| !services.stopped.borrow().contains(&account.id);
+                if let Some(account) = services.accounts.get(&id).filter(is_wanted) {
+                    Self::launch_anew(&services, &children, account);
+                }
             }
             stopped
         })
