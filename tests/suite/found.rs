@@ -14,6 +14,14 @@ use moorline_tests::{Setup, World, in_virtual_time};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// A store with moods, and a world's parts with it in front.
+fn moody() -> (Moody, Parts) {
+    let inner = Arc::new(SqliteStore::inline(None).unwrap());
+    let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
+    let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
+    (store, Parts { front, store: Some(inner), ..Parts::default() })
+}
+
 /// It was put on the board as connecting, and nothing connected it: /readyz said no for ever, and nobody knew why.
 #[test]
 fn an_account_that_comes_back_stopped_says_that_it_is_stopped_f101() {
@@ -86,10 +94,7 @@ fn the_age_of_a_key_is_told_by_the_clock_that_nobody_sets_f059_f089() {
 #[test]
 fn a_message_stored_after_its_connection_has_ended_and_the_next_is_ready_is_answered_f046() {
     in_virtual_time(async {
-        let inner = Arc::new(SqliteStore::inline(None).unwrap());
-        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
-        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
-        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let (store, parts) = moody();
         let world = World::assemble(Setup::default(), parts, |simulator, _| {
             simulator.set_redelivery(Redelivery { ladder: Vec::new(), ..Redelivery::default() });
         })
@@ -112,10 +117,7 @@ fn a_message_stored_after_its_connection_has_ended_and_the_next_is_ready_is_answ
 #[test]
 fn what_a_supervisor_of_the_past_has_applied_is_settled_by_the_next_f077() {
     in_virtual_time(async {
-        let inner = Arc::new(SqliteStore::inline(None).unwrap());
-        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
-        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
-        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let (store, parts) = moody();
         let mut world = World::assemble(Setup::default(), parts, |_, _| {}).await;
         world.settled().await;
         let full = world.config();
@@ -141,10 +143,7 @@ fn what_a_supervisor_of_the_past_has_applied_is_settled_by_the_next_f077() {
 #[test]
 fn an_attempt_that_waits_for_the_store_ends_and_says_so_f001() {
     in_virtual_time(async {
-        let inner = Arc::new(SqliteStore::inline(None).unwrap());
-        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
-        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
-        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let (store, parts) = moody();
         let setup = Setup { disguise: Disguise::noncommittal(), ..Setup::default() };
         let world = World::assemble(setup, parts, |_, _| {}).await;
         world.settled().await;
@@ -169,10 +168,7 @@ fn an_attempt_that_waits_for_the_store_ends_and_says_so_f001() {
 #[test]
 fn an_account_that_is_started_while_it_stops_runs_f083() {
     in_virtual_time(async {
-        let inner = Arc::new(SqliteStore::inline(None).unwrap());
-        let store = Moody::new(Arc::clone(&inner), Duration::ZERO);
-        let front: Option<Arc<dyn moorline_store::Store>> = Some(Arc::new(store.clone()));
-        let parts = Parts { front, store: Some(inner), ..Parts::default() };
+        let (store, parts) = moody();
         let world = World::assemble(Setup::default(), parts, |_, _| {}).await;
         world.settled().await;
         let id = world.id(0);

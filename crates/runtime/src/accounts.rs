@@ -197,13 +197,11 @@ impl Handler<Settle> for Accounts {
         let (services, children) = (Rc::clone(&self.services), self.env.children.clone());
         ctx.spawn(actix::fut::wrap_future(async move {
             let _turn = services.applying.lock().await;
-            let is_wanted = |account: &Rc<Account>| !services.stopped.borrow().contains(&account.id);
-            let wanted = || services.accounts.get(&id).filter(is_wanted);
-            if renew || wanted().is_none() {
+            if renew || services.wanted(&id).is_none() {
                 children.stop(&id.to_string()).await;
             }
             // Asked again: while it ended an operator may have stopped it, or started it.
-            if let Some(account) = wanted() {
+            if let Some(account) = services.wanted(&id) {
                 Self::launch(&services, &children, account);
             }
         }));
@@ -222,8 +220,7 @@ impl Handler<StopAccount> for Accounts {
             if stopped {
                 tracing::info!(account = %id, actor = "accounts", state = %AccountState::Stopped, "stopped by an operator");
                 // Started again while it ended.
-                let is_wanted = |account: &Rc<Account>| !services.stopped.borrow().contains(&account.id);
-                if let Some(account) = services.accounts.get(&id).filter(is_wanted) {
+                if let Some(account) = services.wanted(&id) {
                     Self::launch_anew(&services, &children, account);
                 }
             }

@@ -83,6 +83,11 @@ impl Settings {
 }
 
 impl Services {
+    /// An account that is there and that no operator has stopped.
+    pub(crate) fn wanted(&self, id: &AccountId) -> Option<Rc<Account>> {
+        self.accounts.get(id).filter(|_| !self.stopped.borrow().contains(id))
+    }
+
     /// Makes these the settings. Turns that wait for an agent look for the one that they have now.
     pub(crate) fn set(&self, config: Config) {
         let before = self.settings();

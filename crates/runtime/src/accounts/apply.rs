@@ -135,9 +135,8 @@ impl Handler<Apply> for Accounts {
                 }
             }
             services.set(config);
-            let wanted = |id: &&AccountId| !services.stopped.borrow().contains(*id);
-            for account in restarted.iter().chain(epochs.keys()).filter(wanted) {
-                let Some(account) = services.accounts.get(account) else { continue };
+            let begun = restarted.iter().chain(epochs.keys());
+            for account in begun.filter_map(|id| services.wanted(id)) {
                 Self::launch_anew(&services, &children, account);
             }
             for account in &difference.removed {
